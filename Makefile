@@ -1,0 +1,43 @@
+# meshgate: what a person needs to build, try, test and package it.
+# Everything here needs Go alone unless a target says otherwise.
+
+SHELL   := /bin/bash
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+LDFLAGS := -s -w -X main.version=$(VERSION)
+BUILD   := CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)'
+
+.PHONY: all build run test race check bench fuzz cross clean
+
+all: build
+
+build: ## the program for this machine: bin/meshgate
+	$(BUILD) -o bin/meshgate ./cmd/meshgate
+
+run: build ## the demo: a simulated network, a simulated LED, a cloud in the process
+	bin/meshgate run --demo
+
+test: ## all tests under the race detector
+	go test -race -timeout 12m ./...
+
+check: ## what CI checks: format, vet, staticcheck, govulncheck where it can run, tests
+	@test -z "$$(gofmt -l cmd gateway hdlc smartmesh gpio bridge)" || { gofmt -l cmd gateway hdlc smartmesh gpio bridge; echo 'run gofmt -w on these'; exit 1; }
+	go vet ./...
+	go tool staticcheck ./...
+	go tool govulncheck ./... || echo 'govulncheck: no database within reach here; not checked'
+	$(MAKE) test
+
+bench: ## the figures of docs/benchmarks.md, each beside a peer or a limit in the same run
+	go test -run '^$$' -bench . -benchmem ./...
+
+FUZZTIME ?= 30s
+fuzz: ## every fuzz test for FUZZTIME
+	@for p in $$(go list ./...); do for f in $$(go test -list '^Fuzz' $$p | grep '^Fuzz'); do \
+	  echo "== $$p $$f"; go test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) $$p || exit 1; done; done
+
+cross: ## the programs for the boards: dist/meshgate-{amd64,arm64,armhf}
+	GOARCH=amd64 $(BUILD) -o dist/meshgate-amd64 ./cmd/meshgate
+	GOARCH=arm64 $(BUILD) -o dist/meshgate-arm64 ./cmd/meshgate
+	GOARCH=arm GOARM=6 $(BUILD) -o dist/meshgate-armhf ./cmd/meshgate
+
+clean:
+	rm -rf bin dist

@@ -1,0 +1,227 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/meshgate/meshgate/bridge"
+	"github.com/meshgate/meshgate/gateway"
+	"github.com/meshgate/meshgate/gateway/config"
+	"github.com/meshgate/meshgate/gateway/local"
+	"github.com/meshgate/meshgate/gpio"
+)
+
+const demoAddr = "127.0.0.1:1883"
+
+// demo is the first minute of every user: a simulated network on one side, a broker that plays the
+// cloud on the other, the real gateway between them.
+type demo struct {
+	out    io.Writer
+	colour bool
+	cloud  *local.Broker
+	prefix string
+	start  time.Time
+
+	mu       sync.Mutex
+	readings int
+	switched bool // the LED was seen on, in the cloud
+	shown    bool // the hints were printed
+}
+
+func runDemo(ctx context.Context, out, errs io.Writer, socket, level string) error {
+	dir, err := os.MkdirTemp("", "meshgate-demo-")
+	if err != nil {
+		return fmt.Errorf("no folder for the demo: %w", err)
+	}
+	defer os.RemoveAll(dir)
+	if level == "" {
+		level = "warn"
+	}
+	log, err := newLog(errs, level, "text")
+	if err != nil {
+		return err
+	}
+	d := &demo{out: out, colour: isTerminal(out), start: time.Now()}
+	if err := d.openCloud(log); err != nil {
+		return err
+	}
+	defer d.cloud.Close()
+	cfg := d.config(dir)
+	if socket == "" {
+		socket = filepath.Join(dir, "meshgate.sock")
+	}
+	ports := newPorts(log)
+	defer ports.close()
+	d.welcome(socket)
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	var wg sync.WaitGroup
+	wg.Go(func() { d.show(ctx) })
+	err = gateway.Run(ctx, cfg, gateway.Hardware{Version: version, Socket: socket, OpenPort: ports.open,
+		GPIO: gpio.Host(), ClockRight: clockRight}, log)
+	stop()
+	wg.Wait()
+	if err != nil {
+		return err
+	}
+	return d.verdict()
+}
+
+// openCloud starts the broker that plays the cloud, on the port a person would try first or, if
+// that is taken, on any that is free.
+func (d *demo) openCloud(log *slog.Logger) error {
+	var err error
+	for _, addr := range []string{demoAddr, "127.0.0.1:0"} {
+		d.cloud, err = local.Listen(local.Options{Listen: "tcp://" + addr, Intake: d.arrived, Log: log})
+		if err == nil {
+			return nil
+		}
+	}
+	return fmt.Errorf("no port for the demo's broker: %w", err)
+}
+
+func (d *demo) config(dir string) *config.Config {
+	cfg := config.Demo(dir)
+	d.prefix = "meshgate/" + cfg.ID + "/"
+	cfg.Bridges = []config.Bridge{{Name: "cloud", URLs: []string{"mqtt://" + d.cloud.Addr().String()},
+		ClientID: "meshgate-" + cfg.ID, Keepalive: 30 * time.Second, Prefix: d.prefix, Rules: bridge.DefaultRules(d.prefix)}}
+	return cfg
+}
+
+func (d *demo) say(colour, format string, args ...any) {
+	fmt.Fprintln(d.out, paint(d.colour, colour, fmt.Sprintf(format, args...)))
+}
+
+func (d *demo) welcome(socket string) {
+	d.say(bold, "meshgate demo: five simulated motes  ->  gateway  ->  disk  ->  a broker that plays your cloud")
+	addr := d.cloud.Addr().String()
+	if addr != demoAddr {
+		d.say(plain, "port 1883 is taken here, so the cloud listens on %s instead", addr)
+	}
+	host, port, _ := net.SplitHostPort(addr)
+	d.say(plain, "The cloud is at %s. From another terminal, try:\n", addr)
+	d.say(plain, "  mosquitto_sub -h %s -p %s -v -t '%s#'                 everything that reaches it", host, port, d.prefix)
+	d.say(plain, "  mosquitto_pub -h %s -p %s -t %sactuator/led/set -m toggle   switch the LED from there", host, port, d.prefix)
+	d.say(plain, "  meshgate status --socket %s", socket)
+	d.say(plain, "  meshgate watch --socket %s\n", socket)
+	d.say(plain, "The motes join, and their readings come in (Ctrl-C ends the demo):\n")
+}
+
+// arrived is called for each message that reaches the cloud.
+func (d *demo) arrived(m local.Message) error {
+	topic, ok := strings.CutPrefix(m.Topic, d.prefix)
+	if !ok {
+		return nil
+	}
+	parts := strings.Split(topic, "/")
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	switch {
+	case len(parts) == 3 && parts[2] == "temperature":
+		d.reading(parts[1], m.Payload)
+	case topic == "actuator/led/state":
+		d.led(m.Payload)
+	case topic == "gateway/status":
+		var s struct{ State, Reason string }
+		json.Unmarshal(m.Payload, &s) // a status of our own gateway: always this form
+		d.line(green, "gateway", s.State+" ("+s.Reason+")")
+	case len(parts) == 3 && parts[0] == "manager" && parts[2] == "event":
+		var e struct{ Event, MAC string }
+		if json.Unmarshal(m.Payload, &e) == nil && e.Event == "moteOperational" {
+			d.line(plain, "mote "+e.MAC, "has joined")
+		}
+	}
+	return nil
+}
+
+func (d *demo) reading(mac string, payload []byte) {
+	var r struct {
+		Value float64
+		Seq   uint64
+	}
+	if json.Unmarshal(payload, &r) != nil {
+		return
+	}
+	d.readings++
+	d.line(plain, "mote "+mac, fmt.Sprintf("%6.2f °C %s record %d", r.Value, bar(r.Value), r.Seq))
+}
+
+// bar draws a temperature between 10 and 40 degrees.
+func bar(c float64) string {
+	const width = 20
+	n := min(max(int((c-10)/30*width), 0), width)
+	return strings.Repeat("█", n) + strings.Repeat("░", width-n)
+}
+
+func (d *demo) led(payload []byte) {
+	var s struct{ State string }
+	if json.Unmarshal(payload, &s) != nil {
+		return
+	}
+	lamp, colour := "○ off", plain
+	if s.State == "on" {
+		lamp, colour = "● on", yellow
+		d.switched = true
+	}
+	d.line(colour, "LED", lamp)
+}
+
+func (d *demo) line(colour, who, what string) {
+	d.say(colour, "%5.1fs  %-28s %s", time.Since(d.start).Seconds(), who, what)
+}
+
+// show switches the LED from the cloud as part of the demo: on when the first readings are there,
+// off again after a while, and so on.
+func (d *demo) show(ctx context.Context) {
+	for state := "on"; sleep(ctx, 4*time.Second); {
+		d.mu.Lock()
+		ready := d.readings > 0
+		if ready {
+			d.line(bold, "cloud", "sends the command actuator/led/set "+state)
+		}
+		d.mu.Unlock()
+		if !ready {
+			continue
+		}
+		d.cloud.Publish(d.prefix+"actuator/led/set", []byte(state), false)
+		if state == "on" {
+			state = "off"
+		} else {
+			state = "on"
+		}
+	}
+}
+
+func sleep(ctx context.Context, d time.Duration) bool {
+	select {
+	case <-time.After(d):
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// verdict says whether the demo has shown what it is for.
+func (d *demo) verdict() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.say(bold, "\n%d readings reached the cloud.", d.readings)
+	switch {
+	case d.readings == 0:
+		return errors.New("no reading has reached the cloud")
+	case !d.switched:
+		return errors.New("the LED was not switched by a command from the cloud")
+	}
+	d.say(plain, "Next: meshgate run --config gateway.yaml with your own manager; the README has an example.")
+	return nil
+}

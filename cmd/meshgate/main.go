@@ -1,0 +1,118 @@
+// Command meshgate is the gateway daemon and the tools to look into it.
+//
+// One file a group of commands: run and demo (the daemon), ports (the serial line, TCP and the
+// simulator), look (status, motes, watch), steer (set, call, oap, pub), codec (decode, encode).
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"syscall"
+
+	"github.com/spf13/cobra"
+)
+
+// version is set by the linker.
+var version = "dev"
+
+// Exit statuses (contract, section 1).
+const (
+	exitFailed  = 1
+	exitUsage   = 2
+	exitNotWell = 3
+)
+
+// status is an error that ends the program with a status of its own. A text that is empty has
+// been said already.
+type status struct {
+	code int
+	err  error
+}
+
+func (s status) Error() string {
+	if s.err == nil {
+		return ""
+	}
+	return s.err.Error()
+}
+
+func (s status) Unwrap() error { return s.err }
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
+	context.AfterFunc(ctx, stop) // a second signal ends the program at once
+	os.Exit(execute(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+}
+
+// execute runs one command line and gives the exit status.
+func execute(ctx context.Context, args []string, in io.Reader, out, errs io.Writer) int {
+	root := commands()
+	root.SetArgs(args)
+	root.SetIn(in)
+	root.SetOut(out)
+	root.SetErr(errs)
+	cmd, err := root.ExecuteContextC(ctx)
+	if err == nil {
+		return 0
+	}
+	if text := err.Error(); text != "" {
+		fmt.Fprintf(errs, "meshgate: %s\n", text)
+	}
+	var s status
+	if errors.As(err, &s) {
+		return s.code
+	}
+	if !cmd.SilenceUsage { // cobra did not get as far as running it
+		fmt.Fprintf(errs, "See `%s --help`.\n", cmd.CommandPath())
+		return exitUsage
+	}
+	return exitFailed
+}
+
+func commands() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "meshgate",
+		Short: "SmartMesh IP to MQTT edge gateway",
+		Long: `meshgate takes what the motes of a SmartMesh IP network send, keeps it on disk until your
+MQTT broker has it, and carries commands back to LEDs and actuators.
+
+Try it without hardware:  meshgate run --demo`,
+		SilenceErrors: true,
+		PersistentPreRun: func(cmd *cobra.Command, _ []string) {
+			cmd.SilenceUsage = true
+		},
+		SilenceUsage: false,
+	}
+	root.CompletionOptions.HiddenDefaultCmd = false
+	root.PersistentFlags().String("socket", "", "control socket of the running daemon (default: the first that is there of\n"+
+		"$RUNTIME_DIRECTORY, /run/meshgate and the state folder, each with /meshgate.sock)")
+	root.AddCommand(runCmd(), checkCmd(), simulateCmd(), statusCmd(), motesCmd(), watchCmd(), setCmd(), callCmd(), oapCmd(),
+		pubCmd(), decodeCmd(), encodeCmd(), bridgeCmd(), versionCmd())
+	return root
+}
+
+func versionCmd() *cobra.Command {
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use: "version", Short: "Print the version", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			goVersion := "unknown"
+			if info, ok := debug.ReadBuildInfo(); ok {
+				goVersion = info.GoVersion
+			}
+			if asJSON {
+				return printJSON(cmd.OutOrStdout(), map[string]string{"version": version, "go": goVersion})
+			}
+			fmt.Fprintf(cmd.OutOrStdout(), "meshgate %s (%s)\n", version, goVersion)
+			return nil
+		},
+	}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "as JSON")
+	return cmd
+}

@@ -1,0 +1,137 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/meshgate/meshgate/gateway"
+	"github.com/meshgate/meshgate/gateway/config"
+	"github.com/meshgate/meshgate/gpio"
+)
+
+const defaultConfig = "/etc/meshgate/gateway.yaml"
+
+func runCmd() *cobra.Command {
+	var file, level, format string
+	var demo bool
+	var length time.Duration
+	cmd := &cobra.Command{
+		Use: "run", Short: "Run the gateway in the foreground", Args: cobra.NoArgs,
+		Example: "  meshgate run --demo\n  meshgate run --config gateway.yaml",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			ctx := cmd.Context()
+			if length > 0 {
+				var cancel context.CancelFunc
+				ctx, cancel = context.WithTimeout(ctx, length)
+				defer cancel()
+			}
+			if demo {
+				return runDemo(ctx, cmd.OutOrStdout(), cmd.ErrOrStderr(), socketFlag(cmd), level)
+			}
+			cfg, err := load(file)
+			if err != nil {
+				return err
+			}
+			if level == "" {
+				level = cfg.Log.Level
+			}
+			log, err := newLog(cmd.ErrOrStderr(), level, format)
+			if err != nil {
+				return err
+			}
+			return runDaemon(ctx, cfg, socketFlag(cmd), log)
+		},
+	}
+	cmd.Flags().StringVar(&file, "config", defaultConfig, "the configuration")
+	cmd.Flags().BoolVar(&demo, "demo", false, "a simulated network, a simulated LED and a cloud in the process; needs no configuration")
+	cmd.Flags().DurationVar(&length, "for", 0, "end by itself after this long")
+	cmd.Flags().StringVar(&level, "log-level", "", "debug, info, warn or error (default: as configured)")
+	cmd.Flags().StringVar(&format, "log-format", "text", "text or json")
+	return cmd
+}
+
+func checkCmd() *cobra.Command {
+	var file string
+	cmd := &cobra.Command{
+		Use: "check", Short: "Say every mistake in the configuration", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if _, err := load(file); err != nil {
+				return err
+			}
+			fmt.Fprintln(cmd.OutOrStdout(), "ok")
+			return nil
+		},
+	}
+	cmd.Flags().StringVar(&file, "config", defaultConfig, "the configuration")
+	return cmd
+}
+
+// load reads a configuration; what is wrong with it is wrong usage.
+func load(file string) (*config.Config, error) {
+	cfg, err := config.Load(file)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, status{exitUsage, fmt.Errorf("%s is not there: name another with --config, or try `meshgate run --demo`", file)}
+	}
+	var mistakes config.Errors
+	if errors.As(err, &mistakes) {
+		return nil, status{exitUsage, fmt.Errorf("%d mistakes in the configuration:\n%w", len(mistakes), err)}
+	}
+	if err != nil {
+		return nil, status{exitUsage, err}
+	}
+	return cfg, nil
+}
+
+func runDaemon(ctx context.Context, cfg *config.Config, socket string, log *slog.Logger) error {
+	ports := newPorts(log)
+	defer ports.close()
+	if dir := os.Getenv("RUNTIME_DIRECTORY"); socket == "" && dir != "" {
+		socket = filepath.Join(dir, "meshgate.sock")
+	}
+	if err := os.MkdirAll(cfg.StateDir, 0o750); err != nil {
+		return fmt.Errorf("the state folder cannot be made: %w", err)
+	}
+	log.Info("meshgate starts", "version", version, "id", cfg.ID, "state", cfg.StateDir)
+	err := gateway.Run(ctx, cfg, gateway.Hardware{Version: version, Socket: socket, OpenPort: ports.open,
+		GPIO: gpio.Host(), ClockRight: clockRight}, log)
+	log.Info("meshgate has ended")
+	return err
+}
+
+// newLog logs to w. Under systemd the journal has its own time stamps.
+func newLog(w io.Writer, level, format string) (*slog.Logger, error) {
+	var l slog.Level
+	if err := l.UnmarshalText([]byte(level)); level != "" && err != nil {
+		return nil, status{exitUsage, fmt.Errorf("--log-level %q is none of debug, info, warn, error", level)}
+	}
+	opt := &slog.HandlerOptions{Level: l}
+	if os.Getenv("JOURNAL_STREAM") != "" {
+		opt.ReplaceAttr = func(groups []string, a slog.Attr) slog.Attr {
+			if len(groups) == 0 && a.Key == slog.TimeKey {
+				return slog.Attr{}
+			}
+			return a
+		}
+	}
+	switch strings.ToLower(format) {
+	case "text":
+		return slog.New(slog.NewTextHandler(w, opt)), nil
+	case "json":
+		return slog.New(slog.NewJSONHandler(w, opt)), nil
+	}
+	return nil, status{exitUsage, fmt.Errorf("--log-format %q is neither text nor json", format)}
+}
+
+func socketFlag(cmd *cobra.Command) string {
+	s, _ := cmd.Flags().GetString("socket") // it is a flag of the root: always there
+	return s
+}

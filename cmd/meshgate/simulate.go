@@ -1,0 +1,114 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/creack/pty"
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"github.com/meshgate/meshgate/smartmesh/sim"
+)
+
+func simulateCmd() *cobra.Command {
+	cfg := sim.Config{Motes: 5, Period: 2 * time.Second, Seed: 1}
+	var link, listen, extra, level string
+	cmd := &cobra.Command{
+		Use: "simulate", Short: "Simulate a SmartMesh IP manager with motes, on a pty or a TCP port", Args: cobra.NoArgs,
+		Example: "  meshgate simulate --pty /tmp/manager      then: port: /tmp/manager\n" +
+			"  meshgate simulate --listen 127.0.0.1:9911  then: port: tcp://127.0.0.1:9911",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if (link == "") == (listen == "") {
+				return status{exitUsage, errors.New("say where: --pty LINK or --listen HOST:PORT")}
+			}
+			if extra != "" {
+				faults, err := sim.ParseURL("sim:?" + extra)
+				if err != nil {
+					return status{exitUsage, err}
+				}
+				faults.Motes, faults.Period, faults.Seed = cfg.Motes, cfg.Period, cfg.Seed
+				cfg = faults
+			}
+			log, err := newLog(cmd.ErrOrStderr(), level, "text")
+			if err != nil {
+				return err
+			}
+			m := sim.New(cfg, log)
+			ctx, stop := context.WithCancel(cmd.Context())
+			defer stop()
+			var wg sync.WaitGroup
+			defer wg.Wait()
+			wg.Go(func() { m.Run(ctx) })
+			defer stop()
+			if link != "" {
+				return simulatePTY(ctx, m, link, cmd.OutOrStdout())
+			}
+			return simulateTCP(ctx, m, listen, cmd.OutOrStdout())
+		},
+	}
+	cmd.Flags().IntVar(&cfg.Motes, "motes", cfg.Motes, "how many motes")
+	cmd.Flags().DurationVar(&cfg.Period, "period", cfg.Period, "how often each sends its temperature")
+	cmd.Flags().Int64Var(&cfg.Seed, "seed", cfg.Seed, "of the random numbers")
+	cmd.Flags().StringVar(&link, "pty", "", "serve on a pseudo terminal and make this link to it")
+	cmd.Flags().StringVar(&listen, "listen", "", "serve on this TCP address")
+	cmd.Flags().StringVar(&extra, "faults", "", "what goes wrong, as in a sim: port, e.g. noise=0.01&lostacks=0.05")
+	cmd.Flags().StringVar(&level, "log-level", "info", "debug, info, warn or error")
+	return cmd
+}
+
+// simulatePTY keeps the terminal open itself, so that a program that closes it hangs nothing up:
+// the manager does not notice either.
+func simulatePTY(ctx context.Context, m *sim.Manager, link string, out io.Writer) error {
+	master, tty, err := pty.Open()
+	if err != nil {
+		return fmt.Errorf("no pseudo terminal: %w", err)
+	}
+	defer tty.Close()
+	if _, err := term.MakeRaw(int(tty.Fd())); err != nil {
+		return fmt.Errorf("pseudo terminal: %w", err)
+	}
+	if old, err := os.Readlink(link); err == nil {
+		if _, err := os.Stat(old); errors.Is(err, fs.ErrNotExist) || err == nil {
+			os.Remove(link) // a link that an earlier run has left
+		}
+	}
+	if err := os.Symlink(tty.Name(), link); err != nil {
+		return err
+	}
+	defer os.Remove(link)
+	fmt.Fprintf(out, "a simulated manager is at %s; give it to the gateway as `port: %s`\n", link, link)
+	return orDone(ctx, m.Serve(ctx, master))
+}
+
+func simulateTCP(ctx context.Context, m *sim.Manager, addr string, out io.Writer) error {
+	l, err := net.Listen("tcp", addr)
+	if err != nil {
+		return err
+	}
+	stop := context.AfterFunc(ctx, func() { l.Close() })
+	defer stop()
+	fmt.Fprintf(out, "a simulated manager is at %s; give it to the gateway as `port: tcp://%s`\n", l.Addr(), l.Addr())
+	for {
+		conn, err := l.Accept()
+		if err != nil {
+			return orDone(ctx, err)
+		}
+		m.Serve(ctx, conn) // one at a time, as a serial port; a client that has gone is no error here
+	}
+}
+
+// orDone gives no error when ctx has ended: that was the wish.
+func orDone(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return nil
+	}
+	return err
+}

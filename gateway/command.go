@@ -1,0 +1,97 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/meshgate/meshgate/smartmesh"
+)
+
+// command is a message on a set topic, from whichever side it came.
+type command struct {
+	topic     string
+	payload   []byte
+	retain    bool
+	truncated bool // the payload was too large to be taken in
+}
+
+var (
+	errRetained = errors.New("a retained command is refused: it may be from long ago; publish it without the retain flag")
+	errTooLarge = fmt.Errorf("the command is longer than the %d bytes allowed", maxOrder)
+)
+
+// isCommand reports whether a local topic is one that commands arrive on.
+func isCommand(topic string) bool {
+	parts := strings.Split(topic, "/")
+	switch {
+	case len(parts) == 3 && parts[0] == "actuator" && parts[2] == "set",
+		len(parts) == 4 && parts[0] == "mote" && parts[2] == "led" && parts[3] == "set":
+		return true
+	case len(parts) == 4 && parts[0] == "mote" && parts[2] == "oap" && parts[3] == "request",
+		len(parts) == 3 && parts[0] == "manager" && parts[2] == "request":
+		return true
+	}
+	return false
+}
+
+// execute carries out one command and publishes its result. It lives as long as ctx, which is
+// that of the bridge session or client that brought it: when that is gone, so is the command.
+func (g *Gateway) execute(ctx context.Context, c command) {
+	parts := strings.Split(c.topic, "/")
+	result := strings.TrimSuffix(strings.TrimSuffix(c.topic, "/set"), "/request") + "/result"
+	switch last := parts[len(parts)-1]; {
+	case last == "request" && parts[0] == "manager":
+		g.intake.now(result, g.managerRequest(ctx, parts[1], c), g.hw.ClockRight())
+	case last == "request":
+		g.intake.now(result, g.oapRequest(ctx, parts[1], c), g.hw.ClockRight())
+	default:
+		r := g.switchBy(ctx, strings.TrimSuffix(c.topic, "/set"), c)
+		g.log.Info("command", "topic", c.topic, "stage", r.stage, "error", r.err)
+		g.intake.now(result, r.fields(), g.hw.ClockRight())
+	}
+}
+
+// switchBy reads a command for an output or a mote's LED and carries it out.
+func (g *Gateway) switchBy(ctx context.Context, target string, c command) result {
+	if c.truncated {
+		return refused("", errTooLarge)
+	}
+	o, err := parseOrder(c.payload, time.Now())
+	if c.retain { // judged first, but with the id, so that the one who asked hears it
+		return refused(o.id, errRetained)
+	}
+	if err != nil {
+		return refusal(o, err)
+	}
+	return g.perform(ctx, target, o)
+}
+
+// perform switches "actuator/NAME" or "mote/MAC/led".
+func (g *Gateway) perform(ctx context.Context, target string, o order) result {
+	kind, name, _ := strings.Cut(target, "/")
+	if kind == "actuator" {
+		return g.actuate(name, o)
+	}
+	mac, err := smartmesh.ParseMAC(strings.TrimSuffix(name, "/led"))
+	if err != nil {
+		return refused(o.id, err)
+	}
+	m := g.meshOf(mac)
+	if m == nil {
+		return refused(o.id, fmt.Errorf("no mote %s is known", mac))
+	}
+	return m.switchLED(ctx, mac, o)
+}
+
+// meshOf finds the manager that a mote belongs to.
+func (g *Gateway) meshOf(mac smartmesh.MAC) *mesh {
+	for _, m := range g.meshes() {
+		if m.motes.known(mac) {
+			return m
+		}
+	}
+	return nil
+}

@@ -1,0 +1,76 @@
+package gateway
+
+import (
+	"errors"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/meshgate/meshgate/bridge/spool"
+)
+
+// intake is the one way into the spool: a record is on the disk before anybody hears of it.
+type intake struct {
+	spool *spool.Spool
+	hub   *hub
+	log   *slog.Logger
+	link  *link
+
+	lost  atomic.Uint64 // records that the disk would not take
+	audit auditCount
+	mu    sync.Mutex
+	told  string // the disk error that was logged last; "" when the disk is well
+}
+
+// keep stores records and then hands them to the live listeners. An error means that they are not
+// on the disk: it is logged when it is a new one, shown as the spool's state, and counted.
+func (in *intake) keep(recs ...spool.Record) error {
+	if len(recs) == 0 {
+		return nil
+	}
+	first, err := in.spool.Append(recs...)
+	in.judge(err)
+	if err != nil {
+		in.lost.Add(uint64(len(recs)))
+	}
+	for i, r := range recs {
+		if err == nil {
+			r.Seq = first + uint64(i)
+		}
+		m, bad := render(r, false)
+		if bad != nil {
+			in.log.Error("a record of ours cannot be read", "error", bad)
+			continue
+		}
+		in.hub.publish(m)
+	}
+	return err
+}
+
+// judge tells of a change in the disk's health once.
+func (in *intake) judge(err error) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	switch {
+	case err == nil && in.told != "":
+		in.told = ""
+		in.link.up("")
+		in.log.Info("the disk takes records again", "lost", in.lost.Load())
+	case err != nil && err.Error() != in.told && !errors.Is(err, spool.ErrClosed):
+		in.told = err.Error()
+		in.link.down(err)
+		in.log.Error("the disk does not take records: they are shown live, but cannot be kept", "error", err)
+	}
+}
+
+// now stores an object that happens now: a result, an audit.
+func (in *intake) now(topic string, fields map[string]any, synced bool) {
+	r, err := objectRecord(topic, fields)
+	if err != nil {
+		in.log.Error("cannot be said in JSON", "topic", topic, "error", err)
+		return
+	}
+	r.Time, r.Synced = time.Now(), synced
+	in.keep(r)
+}

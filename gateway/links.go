@@ -1,0 +1,82 @@
+package gateway
+
+import (
+	"sync"
+	"time"
+
+	"github.com/meshgate/meshgate/gateway/control"
+)
+
+// links is the state of every link of the chain, as `meshgate status` shows it.
+type links struct {
+	mu  sync.Mutex
+	all []*link
+}
+
+// link is one of them; it starts down.
+type link struct {
+	owner *links
+	state control.Link
+}
+
+func (ls *links) add(kind, name, detail string) *link {
+	ls.mu.Lock()
+	defer ls.mu.Unlock()
+	l := &link{ls, control.Link{Kind: kind, Name: name, Detail: detail, Since: time.Now()}}
+	ls.all = append(ls.all, l)
+	return l
+}
+
+func (ls *links) remove(gone ...*link) {
+	ls.mu.Lock()
+	defer ls.mu.Unlock()
+	kept := ls.all[:0:0]
+	for _, l := range ls.all {
+		keep := true
+		for _, g := range gone {
+			keep = keep && l != g
+		}
+		if keep {
+			kept = append(kept, l)
+		}
+	}
+	ls.all = kept
+}
+
+// up says that the link works; an empty detail leaves the one there is.
+func (l *link) up(detail string) { l.set(true, detail, "") }
+
+// down says that it does not, and why.
+func (l *link) down(err error) { l.set(false, "", err.Error()) }
+
+// complain leaves the link as it is and tells what is wrong with it all the same.
+func (l *link) complain(text string) {
+	l.owner.mu.Lock()
+	defer l.owner.mu.Unlock()
+	l.state.Error = text
+}
+
+func (l *link) set(up bool, detail, text string) {
+	l.owner.mu.Lock()
+	defer l.owner.mu.Unlock()
+	if l.state.Up != up {
+		l.state.Since = time.Now()
+	}
+	l.state.Up, l.state.Error = up, text
+	if detail != "" {
+		l.state.Detail = detail
+	}
+}
+
+// list gives all links and whether all is well with every one.
+func (ls *links) list() ([]control.Link, bool) {
+	ls.mu.Lock()
+	defer ls.mu.Unlock()
+	ok := true
+	out := make([]control.Link, 0, len(ls.all))
+	for _, l := range ls.all {
+		out = append(out, l.state)
+		ok = ok && l.state.Up && l.state.Error == ""
+	}
+	return out, ok
+}

@@ -1,0 +1,256 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/meshgate/meshgate/gateway/config"
+	"github.com/meshgate/meshgate/gateway/control"
+	"github.com/meshgate/meshgate/smartmesh"
+	"github.com/meshgate/meshgate/smartmesh/oap"
+)
+
+const (
+	helloTimeout   = 30 * time.Second // then the port is closed and opened anew (serial.md, section 9)
+	clockPeriod    = 15 * time.Second // getTime: the clock's sample, and the heartbeat of the session
+	listPeriod     = 15 * time.Minute // the list of motes is read again, in case an event was missed
+	requestTimeout = 30 * time.Second
+)
+
+// The notifications asked for: events, logs, data, IP data, health reports, radio test results
+// (notifications.md, section 2). Of these, data and IP data can be had without acknowledgement.
+const (
+	wanted        smartmesh.Filter = 0xf6
+	unackedWanted smartmesh.Filter = 0x30
+)
+
+// mesh is one manager with its motes, through as many sessions as it takes.
+type mesh struct {
+	cfg   config.Manager
+	g     *Gateway
+	log   *slog.Logger
+	motes *motes
+	oap   *requester
+	clock smartmesh.Clock
+	stats smartmesh.Stats
+
+	serial, session *link
+	live            atomic.Pointer[smartmesh.Session]
+	mu              sync.Mutex
+	info            meshInfo
+	relist          chan struct{}          // holds one: the list of motes is to be read again
+	rates           chan smartmesh.MAC     // motes whose report rate is to be set
+	leds            map[smartmesh.MAC]bool // as the motes have confirmed
+	holds           map[smartmesh.MAC]*time.Timer
+	ended           bool
+}
+
+// meshInfo is what manager/NAME/status tells.
+type meshInfo struct {
+	mac, version string
+	networkID    *uint16
+}
+
+func newMesh(cfg config.Manager, g *Gateway) *mesh {
+	m := &mesh{cfg: cfg, g: g, log: g.log.With("manager", cfg.Name),
+		oap: newRequester(), relist: make(chan struct{}, 1), rates: make(chan smartmesh.MAC, maxRates),
+		leds: map[smartmesh.MAC]bool{}, holds: map[smartmesh.MAC]*time.Timer{},
+		serial: g.links.add("serial", cfg.Name, cfg.Port), session: g.links.add("session", cfg.Name, "")}
+	m.motes = newMotes(m.publishMote)
+	return m
+}
+
+// run keeps a session with the manager until ctx ends.
+func (m *mesh) run(ctx context.Context) {
+	m.publishStatus("disconnected", nil)
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		every(ctx, time.Second, func() { m.motes.age(time.Now()) })
+	})
+	wg.Go(func() { m.setRates(ctx) })
+	supervise(ctx, m.log, m.lost, m.once)
+	wg.Wait()
+	m.dropHolds()
+	m.publishStatus("disconnected", nil)
+}
+
+func (m *mesh) lost(err error) {
+	m.session.down(err)
+	m.publishStatus("disconnected", err)
+}
+
+// once opens the port, holds one session and returns what ended it.
+func (m *mesh) once(ctx context.Context) error {
+	port, err := m.g.hw.OpenPort(ctx, m.cfg.Port)
+	if err != nil {
+		m.serial.down(err)
+		return err
+	}
+	m.serial.up(m.cfg.Port)
+	hello, cancel := context.WithTimeout(ctx, helloTimeout)
+	defer cancel()
+	s, err := smartmesh.Connect(hello, port, smartmesh.Options{OnNotify: m.notified, Log: m.log, Stats: &m.stats})
+	if err != nil {
+		return err
+	}
+	var wg sync.WaitGroup
+	work, stop := context.WithCancelCause(ctx)
+	defer wg.Wait()
+	defer s.Close()
+	defer stop(nil)
+	wg.Go(func() { stop(m.hold(work, s)) })
+	wg.Go(func() { stop(s.Wait()) })
+	<-work.Done()
+	m.live.Store(nil)
+	return context.Cause(work)
+}
+
+// hold asks the new session what it needs to know, and then keeps clock and list true.
+func (m *mesh) hold(ctx context.Context, s *smartmesh.Session) error {
+	if err := m.start(ctx, s); err != nil {
+		return err
+	}
+	m.live.Store(s)
+	clock, list := time.NewTicker(clockPeriod), time.NewTicker(listPeriod)
+	defer clock.Stop()
+	defer list.Stop()
+	for {
+		var err error
+		select {
+		case <-clock.C:
+			err = m.readClock(ctx, s)
+		case <-list.C:
+			err = m.readMotes(ctx, s)
+		case <-m.relist:
+			err = m.readMotes(ctx, s)
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// start is the order of serial.md, section 9: who is it, subscribe, clock, motes. It subscribes
+// before it lists, so that no event falls between.
+func (m *mesh) start(ctx context.Context, s *smartmesh.Session) error {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	sys, err := s.GetSystemInfo(ctx)
+	if err != nil {
+		return err
+	}
+	info := meshInfo{mac: sys.MAC.String(), version: fmt.Sprintf("%d.%d.%d.%d", sys.SWMajor, sys.SWMinor, sys.SWPatch, sys.SWBuild)}
+	if _, err := s.GetNetworkInfo(ctx); err != nil {
+		return err
+	}
+	if net, err := s.GetNetworkConfig(ctx); err == nil {
+		info.networkID = &net.NetworkID
+	} else if !isRC(err) {
+		return err
+	}
+	m.mu.Lock()
+	m.info = info
+	m.mu.Unlock()
+	if err := m.readClock(ctx, s); err != nil { // before the first packet needs it
+		return err
+	}
+	unacked := smartmesh.Filter(0)
+	if m.cfg.Data == "unacknowledged" {
+		unacked = unackedWanted
+	}
+	if err := s.Subscribe(ctx, wanted, unacked); err != nil {
+		return err
+	}
+	if err := m.readMotes(ctx, s); err != nil {
+		return err
+	}
+	m.session.up(info.mac + ", version " + info.version)
+	m.publishStatus("connected", nil)
+	m.log.Info("connected to the manager", "mac", info.mac, "version", info.version, "motes", len(m.motes.list("")))
+	return nil
+}
+
+func isRC(err error) bool {
+	var rc *smartmesh.RCError
+	return errors.As(err, &rc)
+}
+
+// readClock takes a sample of the manager's clock; it doubles as the sign that the manager lives.
+func (m *mesh) readClock(ctx context.Context, s *smartmesh.Session) error {
+	t0 := time.Now()
+	t, err := s.GetTime(ctx)
+	if err != nil {
+		return err
+	}
+	m.clock.Observe(t0, time.Now(), t)
+	return nil
+}
+
+func (m *mesh) readMotes(ctx context.Context, s *smartmesh.Session) error {
+	var list []smartmesh.MoteConfig
+	for c, err := range s.Motes(ctx) {
+		if err != nil {
+			return err
+		}
+		list = append(list, c)
+	}
+	m.motes.listed(list)
+	return nil
+}
+
+// relistSoon has the list of motes read again: the manager or the network started over.
+func (m *mesh) relistSoon() {
+	select {
+	case m.relist <- struct{}{}:
+	default: // already asked for
+	}
+}
+
+func (m *mesh) publishStatus(state string, cause error) {
+	m.mu.Lock()
+	info := m.info
+	m.mu.Unlock()
+	f := map[string]any{"state": state, "mac": info.mac, "version": info.version, "network_id": info.networkID,
+		"since": stamp(time.Now()), "error": ""}
+	if cause != nil {
+		f["error"] = cause.Error()
+	}
+	m.g.hub.publish(message{topic: "manager/" + m.cfg.Name + "/status", payload: jsonObject(f), retain: true})
+}
+
+func (m *mesh) publishMote(mo *mote) {
+	m.g.hub.publish(message{topic: "mote/" + mo.mac.String() + "/status", payload: jsonObject(mo.status()), retain: true})
+}
+
+// current gives the session there is now.
+func (m *mesh) current() (*smartmesh.Session, error) {
+	if s := m.live.Load(); s != nil {
+		return s, nil
+	}
+	return nil, fmt.Errorf("manager %s is not connected", m.cfg.Name)
+}
+
+// call is a command of the manager's API by name.
+func (m *mesh) call(ctx context.Context, r control.CallRequest) (any, error) {
+	s, err := m.current()
+	if err != nil {
+		return nil, err
+	}
+	return s.Call(ctx, r.Command, r.Fields)
+}
+
+// ask sends an OAP request to a mote and waits for its answer.
+func (m *mesh) ask(ctx context.Context, mac smartmesh.MAC, req oap.Request) (oap.Response, error) {
+	s, err := m.current()
+	if err != nil {
+		return oap.Response{}, err
+	}
+	return m.oap.do(ctx, s, mac, req)
+}

@@ -1,0 +1,112 @@
+package gateway
+
+import (
+	"os"
+	"sync"
+	"time"
+)
+
+// minute publishes gateway/health and gateway/audit.
+func (g *Gateway) minute() {
+	g.publishHealth()
+	if fields := g.intake.audit.manifest(g.spool.Stats().Next, g.dropped()); fields != nil {
+		g.intake.now("gateway/audit", fields, g.hw.ClockRight())
+	}
+}
+
+// dropped counts the records that were lost, by reason, since the start.
+func (g *Gateway) dropped() map[string]uint64 {
+	out := map[string]uint64{}
+	d := g.spool.Stats().Dropped
+	for reason, n := range map[string]uint64{"size": d.Size, "age": d.Age, "disk_full": d.Space,
+		"damaged": g.spool.Stats().Damaged, "refused": g.intake.lost.Load()} {
+		if n > 0 {
+			out[reason] = n
+		}
+	}
+	return out
+}
+
+func (g *Gateway) publishHealth() {
+	st := g.spool.Stats()
+	sp := map[string]any{"records": st.Records, "bytes": st.Bytes, "oldest": nil, "dropped": g.dropped(),
+		"damaged": st.Damaged, "late_sync": st.LateSyncs, "syncs": st.Syncs,
+		"written": map[string]int64{"records": st.Written.Records, "headers": st.Written.Headers, "fill": st.Written.Fill, "cursors": st.Written.Cursors}}
+	if !st.OldestTime.IsZero() {
+		sp["oldest"] = stamp(st.OldestTime)
+	}
+	bridges, serial, session := map[string]any{}, map[string]any{}, map[string]any{}
+	for _, f := range g.forwards {
+		bridges[f.cfg.Name] = map[string]any{"sent": f.sent.Load(), "failures": f.failures.Load(), "waiting": f.reader.Waiting()}
+	}
+	for _, m := range g.meshes() {
+		serial[m.cfg.Name], session[m.cfg.Name] = m.counters()
+	}
+	g.hub.publish(message{topic: "gateway/health", retain: true, payload: jsonObject(map[string]any{
+		"time": stamp(time.Now()), "spool": sp, "bridge": bridges, "serial": serial, "session": session})})
+}
+
+// counters splits what was counted on a port into the line's and the session's.
+func (m *mesh) counters() (serial, session map[string]int64) {
+	serial, session = map[string]int64{}, map[string]int64{}
+	m.stats.Each(func(name string, n int64) {
+		switch name {
+		case "frames", "bad_fcs", "too_short", "aborted", "too_long", "header_too_short", "length_mismatch":
+			serial[name] = n
+		default:
+			session[name] = n
+		}
+	})
+	return serial, session
+}
+
+// publishInfo says what this gateway is.
+func (g *Gateway) publishInfo() {
+	host, err := os.Hostname()
+	if err != nil {
+		host = ""
+	}
+	managers, actuators, inputs := []string{}, []string{}, []string{}
+	for _, m := range g.cfg.Managers {
+		managers = append(managers, m.Name)
+	}
+	for _, o := range g.cfg.Outputs {
+		actuators = append(actuators, o.Name)
+	}
+	for _, i := range g.cfg.Inputs {
+		inputs = append(inputs, i.Name)
+	}
+	g.hub.publish(message{topic: "gateway/info", retain: true, payload: jsonObject(map[string]any{"id": g.cfg.ID,
+		"version": g.hw.Version, "host": host, "managers": managers, "actuators": actuators, "inputs": inputs})})
+}
+
+// auditCount remembers where the last manifest ended.
+type auditCount struct {
+	mu      sync.Mutex
+	next    uint64
+	dropped map[string]uint64
+}
+
+// manifest tells of the records up to next, exclusive, that have come since the last manifest, and
+// of what was dropped since; nil when there is nothing to tell. The first one after a start begins
+// with the first record of this life.
+func (a *auditCount) manifest(next uint64, dropped map[string]uint64) map[string]any {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.dropped == nil {
+		a.next, a.dropped = next, dropped
+		return nil
+	}
+	lost := map[string]uint64{}
+	for reason, n := range dropped {
+		if d := n - a.dropped[reason]; d > 0 {
+			lost[reason] = d
+		}
+	}
+	if next == a.next && len(lost) == 0 {
+		return nil
+	}
+	f := map[string]any{"first": a.next, "last": next - 1, "count": next - a.next, "dropped": lost}
+	a.next, a.dropped = next, dropped
+	return f
+}

@@ -1,0 +1,209 @@
+package gateway
+
+import (
+	"encoding/hex"
+	"maps"
+	"strconv"
+	"time"
+
+	"github.com/meshgate/meshgate/bridge/spool"
+	"github.com/meshgate/meshgate/smartmesh"
+	"github.com/meshgate/meshgate/smartmesh/health"
+	"github.com/meshgate/meshgate/smartmesh/oap"
+)
+
+// notified turns a notification into records and keeps them. It runs on the session's goroutine;
+// when it returns, the manager gets its acknowledgement. If the disk refuses, the records are
+// handed to the live listeners all the same, and the loss is counted by intake.
+func (m *mesh) notified(n smartmesh.Notification) {
+	now := time.Now()
+	var recs []spool.Record
+	switch b := n.Body.(type) {
+	case *smartmesh.DataNotification:
+		recs = m.data(b, now)
+	case *smartmesh.IPData:
+		m.motes.packet(b.MAC, now)
+		recs = m.dated(b.UTC, now, spool.Record{Kind: kindData, Topic: "mote/" + b.MAC.String() + "/data/ip", Payload: b.Data})
+	case *smartmesh.HealthReport:
+		recs = m.report(b, now)
+	default:
+		recs = m.event(n, now)
+	}
+	m.g.intake.keep(recs...)
+}
+
+// data is a packet that a mote sent: samples one by one, an awaited OAP answer to who asked, and
+// anything else as it came.
+func (m *mesh) data(d *smartmesh.DataNotification, now time.Time) []spool.Record {
+	m.motes.packet(d.MAC, now)
+	base := "mote/" + d.MAC.String() + "/"
+	if d.DstPort == oap.Port {
+		if recs, ok := m.oapPacket(base, d, now); ok {
+			return recs
+		}
+	}
+	topic := base + "data/" + strconv.Itoa(int(d.DstPort))
+	return m.dated(d.UTC, now, spool.Record{Kind: kindData, Topic: topic, Payload: d.Data})
+}
+
+// oapPacket reads what was sent to the port of OAP; not ok when it is to be passed on as it came.
+func (m *mesh) oapPacket(base string, d *smartmesh.DataNotification, now time.Time) ([]spool.Record, bool) {
+	msg, err := oap.Parse(d.Data)
+	if err != nil {
+		return nil, false
+	}
+	switch msg := msg.(type) {
+	case oap.Sample:
+		return m.samples(base, d, msg, now), true
+	case oap.Digital:
+		root, index, ok := oap.Channel(msg.Channel)
+		if !ok {
+			return nil, false
+		}
+		r := sampleRecord(base+channelTopic(root, index), int(msg.Value), m.cfg.Name)
+		return m.dated(msg.UTC, now, r), true
+	case oap.Response:
+		return nil, m.oap.answered(d.MAC, msg)
+	}
+	return nil, false
+}
+
+func (m *mesh) samples(base string, d *smartmesh.DataNotification, s oap.Sample, now time.Time) []spool.Record {
+	root, index, _ := oap.Channel(s.Channel) // oap.Parse gives samples of known channels only
+	topic := base + channelTopic(root, index)
+	times := s.Times(d.UTC)
+	var recs []spool.Record
+	for i, v := range s.Values {
+		recs = append(recs, m.dated(times[i], now, sampleRecord(topic, v, m.cfg.Name))...)
+	}
+	if n := len(s.Values); n > 0 && root == oap.AddrTemperature {
+		c := float64(s.Values[n-1]) / 100
+		m.motes.update(d.MAC, func(mo *mote) { mo.celsius = &c })
+	}
+	return recs
+}
+
+// channelTopic names an input of a mote, below mote/MAC.
+func channelTopic(root byte, index int) string {
+	switch root {
+	case oap.AddrTemperature:
+		return "temperature"
+	case oap.AddrAnalog:
+		return "analog/" + strconv.Itoa(index)
+	}
+	return "digital/" + strconv.Itoa(index)
+}
+
+// dated gives a record the time at which the mote made it, in the host's clock, with the anchor
+// by which it can be dated again. Before the manager's clock is known it is the time of arrival.
+func (m *mesh) dated(utc, arrived time.Time, r spool.Record) []spool.Record {
+	wall, ok := m.clock.Wall(utc)
+	if !ok {
+		wall = arrived
+	}
+	r.Time, r.Synced = wall, ok && m.g.hw.ClockRight()
+	r.Anchor = spool.Anchor{Session: m.clock.Run(), Clock: utc}
+	return []spool.Record{r}
+}
+
+// report splits a health report into its kinds. What cannot be read of it is passed on as it came.
+func (m *mesh) report(h *smartmesh.HealthReport, now time.Time) []spool.Record {
+	m.motes.packet(h.MAC, now)
+	base := "mote/" + h.MAC.String() + "/"
+	rep, err := health.Parse(h.Payload)
+	var recs []spool.Record
+	add := func(topic string, fields map[string]any) {
+		if r, err := objectRecord(base+topic, fields); err == nil {
+			recs = append(recs, m.arrived(now, r))
+		}
+	}
+	for _, d := range rep.Devices {
+		add("health", d.Fields())
+		m.learnDevice(h.MAC, d)
+	}
+	for _, n := range rep.Neighbors {
+		add("neighbors", n.Fields())
+		m.motes.update(h.MAC, func(mo *mote) { count := len(n.Neighbors); mo.nbrs = &count })
+	}
+	for _, d := range rep.Discovered {
+		add("discovered", d.Fields())
+	}
+	for _, r := range rep.RSSI {
+		add("health", r.Fields())
+	}
+	for _, s := range rep.Skipped {
+		add("health", map[string]any{"id": s.ID, "data": hex.EncodeToString(s.Data)})
+	}
+	if err != nil {
+		m.log.Debug("health report is damaged", "mac", h.MAC, "error", err)
+		recs = append(recs, m.arrived(now, spool.Record{Kind: kindData, Topic: base + "data/health", Payload: h.Payload}))
+	}
+	return recs
+}
+
+// hasVoltage is how many fields a device report has at least when its battery's is among them.
+const hasVoltage = 4
+
+func (m *mesh) learnDevice(mac smartmesh.MAC, d health.Device) {
+	if d.Present < hasVoltage {
+		return
+	}
+	mv := int(d.BatteryVoltage)
+	m.motes.update(mac, func(mo *mote) { mo.battery = &mv })
+}
+
+// event is everything that is not a mote's packet: it changes what is known of the mesh, and is
+// kept with all its fields. Types nobody knows are kept as bytes.
+func (m *mesh) event(n smartmesh.Notification, now time.Time) []spool.Record {
+	m.learn(n.Body)
+	fields := maps.Clone(n.Fields())
+	if fields == nil {
+		fields = map[string]any{}
+	}
+	fields["event"] = n.EventName()
+	if mac, ok := fields["macAddress"]; ok {
+		delete(fields, "macAddress")
+		fields["mac"] = mac
+	}
+	if n.Body == nil {
+		fields["type"], fields["data"] = n.Type, hex.EncodeToString(n.Raw)
+		m.log.Debug("a notification that cannot be read is passed on as it came", "type", n.Type, "error", n.Err)
+	}
+	if n.Type == smartmesh.NotifEvent {
+		fields["eventId"] = n.EventID
+	}
+	r, err := objectRecord("manager/"+m.cfg.Name+"/event", fields)
+	if err != nil {
+		m.log.Error("an event cannot be kept", "event", n.EventName(), "error", err)
+		return nil
+	}
+	return []spool.Record{m.arrived(now, r)}
+}
+
+// arrived dates a record that carries no time of its own.
+func (m *mesh) arrived(now time.Time, r spool.Record) spool.Record {
+	r.Time, r.Synced = now, m.g.hw.ClockRight()
+	return r
+}
+
+// learn applies an event to what is known of the motes.
+func (m *mesh) learn(body any) {
+	set := func(mac smartmesh.MAC, state string) {
+		m.motes.update(mac, func(mo *mote) { mo.state = state })
+	}
+	switch e := body.(type) {
+	case *smartmesh.MoteCreate:
+		m.motes.update(e.MAC, func(mo *mote) { mo.id = e.MoteID; mo.state = "lost" })
+	case *smartmesh.MoteDelete:
+		set(e.MAC, "lost")
+	case *smartmesh.MoteJoin:
+		set(e.MAC, "negotiating")
+	case *smartmesh.MoteOperational:
+		set(e.MAC, "operational")
+		m.rejoined(e.MAC)
+	case *smartmesh.MoteLost:
+		m.motes.update(e.MAC, func(mo *mote) { mo.state, mo.fresh = "lost", "lost" })
+	case *smartmesh.NetworkReset:
+		m.relistSoon()
+	}
+}

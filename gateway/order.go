@@ -1,0 +1,151 @@
+package gateway
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+)
+
+// The stages of a command, as result topics tell them (contract, section 3).
+const (
+	stageApplied   = "applied"   // the pin reads what was asked
+	stageConfirmed = "confirmed" // the mote has answered that it did it
+	stageRefused   = "refused"   // not tried: the command or the moment is wrong
+	stageExpired   = "expired"   // not tried: it came too late
+	stageFailed    = "failed"    // tried, and it did not work or nobody knows
+)
+
+// maxOrder bounds the payload of a command; a legal one is a few dozen bytes.
+const maxOrder = 4 << 10
+
+// order is what a command asks for: on, off, or the opposite of what is.
+type order struct {
+	id     string
+	on     bool
+	toggle bool
+	hold   time.Duration // how long on or off is to last; 0: until the next command
+}
+
+// result is how far a command came.
+type result struct {
+	id    string
+	stage string
+	err   error
+}
+
+func (r result) ok() bool { return r.stage == stageApplied || r.stage == stageConfirmed }
+
+func refused(id string, err error) result { return result{id, stageRefused, err} }
+
+var errExpired = errors.New("its time (until) has passed")
+
+// parseOrder reads the payload of a set topic: a word (on, off, toggle, 1, 0, true, false in any
+// case), or an object {"state", "id", "for", "until"}. The id is given back whenever it could be
+// read, also with an error, so that a refusal reaches the one who asked.
+func parseOrder(payload []byte, now time.Time) (order, error) {
+	if len(payload) > maxOrder {
+		return order{}, fmt.Errorf("the command is %d bytes long, more than the %d allowed", len(payload), maxOrder)
+	}
+	text := strings.TrimSpace(string(payload))
+	if !strings.HasPrefix(text, "{") {
+		var o order
+		return o, o.state(text)
+	}
+	return parseObject([]byte(text), now)
+}
+
+func parseObject(text []byte, now time.Time) (order, error) {
+	var form struct {
+		State *string         `json:"state"`
+		ID    json.RawMessage `json:"id"`
+		For   string          `json:"for"`
+		Until string          `json:"until"`
+	}
+	dec := json.NewDecoder(bytes.NewReader(text))
+	dec.DisallowUnknownFields()
+	err := dec.Decode(&form)
+	o := order{id: orderID(form.ID)}
+	if err != nil {
+		return o, fmt.Errorf("not a command: %w", err)
+	}
+	if dec.More() {
+		return o, errors.New("not a command: more follows the object")
+	}
+	if form.State == nil {
+		return o, errors.New(`not a command: "state" is missing (on, off or toggle)`)
+	}
+	if err := o.state(*form.State); err != nil {
+		return o, err
+	}
+	if form.For != "" {
+		if o.hold, err = time.ParseDuration(form.For); err != nil || o.hold <= 0 {
+			return o, fmt.Errorf(`"for" is %q: it must be a time such as "5s"`, form.For)
+		}
+	}
+	return o, o.until(form.Until, now)
+}
+
+// state reads on, off, toggle and their synonyms into o.
+func (o *order) state(word string) error {
+	switch strings.ToLower(strings.TrimSpace(word)) {
+	case "on", "1", "true":
+		o.on = true
+	case "off", "0", "false":
+	case "toggle":
+		o.toggle = true
+	default:
+		return fmt.Errorf("%.40q is no state: say on, off or toggle", word)
+	}
+	return nil
+}
+
+// until refuses a command whose time has passed.
+func (o *order) until(text string, now time.Time) error {
+	if text == "" {
+		return nil
+	}
+	t, err := time.Parse(time.RFC3339, text)
+	if err != nil {
+		return fmt.Errorf(`"until" is %.40q: it must be a time such as %q`, text, stamp(now))
+	}
+	if !t.After(now) {
+		return errExpired
+	}
+	return nil
+}
+
+// orderID takes a string or a number as it was written.
+func orderID(raw json.RawMessage) string {
+	var s string
+	if json.Unmarshal(raw, &s) == nil {
+		return s
+	}
+	var n json.Number
+	if json.Unmarshal(raw, &n) == nil {
+		return n.String()
+	}
+	return ""
+}
+
+// refusal says how an order that could not be read is answered.
+func refusal(o order, err error) result {
+	if errors.Is(err, errExpired) {
+		return result{o.id, stageExpired, err}
+	}
+	return refused(o.id, err)
+}
+
+// fields are the result's JSON without its time, which is added when it is sent.
+func (r result) fields() map[string]any {
+	f := map[string]any{"ok": r.ok(), "stage": r.stage}
+	if r.id != "" {
+		f["id"] = r.id
+	}
+	if r.err != nil {
+		f["error"] = r.err.Error()
+	}
+	return f
+}

@@ -1,0 +1,78 @@
+package gateway
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"time"
+)
+
+var noon = time.Date(2026, 11, 25, 12, 0, 0, 0, time.UTC)
+
+func TestParseOrder(t *testing.T) {
+	tests := []struct {
+		in   string
+		want order
+	}{
+		{"on", order{on: true}},
+		{"ON\n", order{on: true}},
+		{"1", order{on: true}},
+		{"True", order{on: true}},
+		{"off", order{}},
+		{"0", order{}},
+		{"false", order{}},
+		{"Toggle", order{toggle: true}},
+		{`{"state":"on"}`, order{on: true}},
+		{` {"state":"on","id":"7f","for":"5s"}`, order{on: true, id: "7f", hold: 5 * time.Second}},
+		{`{"state":"off","id":17}`, order{id: "17"}},
+		{`{"state":"on","until":"2026-11-25T12:00:01Z"}`, order{on: true}},
+	}
+	for _, tt := range tests {
+		if got, err := parseOrder([]byte(tt.in), noon); err != nil || got != tt.want {
+			t.Errorf("%s: got %+v, %v, want %+v", tt.in, got, err, tt.want)
+		}
+	}
+}
+
+func TestParseOrderRefuses(t *testing.T) {
+	tests := []struct{ in, id, err string }{
+		{"", "", "no state"},
+		{"onn", "", "say on, off or toggle"},
+		{"{", "", "not a command"},
+		{`{"id":"a"}`, "a", `"state" is missing`},
+		{`{"id":"a","state":"dim"}`, "a", `"dim" is no state`},
+		{`{"id":"a","state":"on","fro":"5s"}`, "a", `unknown field "fro"`},
+		{`{"id":"a","state":"on"} x`, "a", "more follows"},
+		{`{"id":"a","state":"on","for":"5"}`, "a", `"for" is "5"`},
+		{`{"id":"a","state":"on","for":"-5s"}`, "a", `"for" is "-5s"`},
+		{`{"id":"a","state":"on","until":"noon"}`, "a", `"until" is "noon"`},
+		{`{"id":"a","state":"on","until":"2026-11-25T12:00:00Z"}`, "a", "has passed"},
+		{strings.Repeat("x", 1<<20), "", "1048576 bytes long"},
+	}
+	for _, tt := range tests {
+		o, err := parseOrder([]byte(tt.in), noon)
+		if err == nil || !strings.Contains(err.Error(), tt.err) || o.id != tt.id {
+			t.Errorf("%.40s: got id %q, %v, want id %q, %s", tt.in, o.id, err, tt.id, tt.err)
+		}
+	}
+}
+
+func TestRefusal(t *testing.T) {
+	if r := refusal(order{id: "1"}, errExpired); r.stage != stageExpired || r.ok() {
+		t.Errorf("expired: %+v", r)
+	}
+	if r := refusal(order{}, errors.New("x")); r.stage != stageRefused || r.ok() {
+		t.Errorf("malformed: %+v", r)
+	}
+}
+
+func FuzzParseOrder(f *testing.F) {
+	f.Add("on")
+	f.Add(`{"state":"on","id":"7f","for":"5s","until":"2026-11-25T12:00:01Z"}`)
+	f.Fuzz(func(t *testing.T, in string) {
+		o, err := parseOrder([]byte(in), noon)
+		if err == nil && (o.hold < 0 || o.on && o.toggle || len(in) > maxOrder) {
+			t.Errorf("%q gave %+v", in, o)
+		}
+	})
+}

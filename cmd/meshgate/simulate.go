@@ -59,7 +59,7 @@ func simulateCmd() *cobra.Command {
 	cmd.Flags().Int64Var(&cfg.Seed, "seed", cfg.Seed, "of the random numbers")
 	cmd.Flags().StringVar(&link, "pty", "", "serve on a pseudo terminal and make this link to it")
 	cmd.Flags().StringVar(&listen, "listen", "", "serve on this TCP address")
-	cmd.Flags().StringVar(&extra, "faults", "", "what goes wrong, as in a sim: port, e.g. noise=0.01&lostacks=0.05")
+	cmd.Flags().StringVar(&extra, "faults", "", "what goes wrong, as in a sim: port, e.g. noise=0.01&lostack=0.05")
 	cmd.Flags().StringVar(&level, "log-level", "info", "debug, info, warn or error")
 	return cmd
 }
@@ -89,20 +89,9 @@ func simulatePTY(ctx context.Context, m *sim.Manager, link string, out io.Writer
 }
 
 func simulateTCP(ctx context.Context, m *sim.Manager, addr string, out io.Writer) error {
-	l, err := net.Listen("tcp", addr)
-	if err != nil {
-		return err
-	}
-	stop := context.AfterFunc(ctx, func() { l.Close() })
-	defer stop()
-	fmt.Fprintf(out, "a simulated manager is at %s; give it to the gateway as `port: tcp://%s`\n", l.Addr(), l.Addr())
-	for {
-		conn, err := l.Accept()
-		if err != nil {
-			return orDone(ctx, err)
-		}
-		m.Serve(ctx, conn) // one at a time, as a serial port; a client that has gone is no error here
-	}
+	return orDone(ctx, sim.ListenTCP(ctx, m, addr, func(at net.Addr) {
+		fmt.Fprintf(out, "a simulated manager is at %s; give it to the gateway as `port: tcp://%s`\n", at, at)
+	}))
 }
 
 // orDone gives no error when ctx has ended: that was the wish.

@@ -65,20 +65,21 @@ func (f *forward) statusTopic() string { return f.cfg.Prefix + "gateway/status" 
 
 func (f *forward) config(url string) bridge.Config {
 	return bridge.Config{Name: f.cfg.Name, URL: url, ClientID: f.cfg.ClientID, Username: f.cfg.Username,
-		PasswordFile: f.cfg.PasswordFile, TLS: f.cfg.TLS, Keepalive: f.cfg.Keepalive,
+		PasswordFile: f.cfg.PasswordFile, TLS: f.cfg.TLS, Keepalive: f.cfg.Keepalive, Dial: f.g.hw.Dial,
 		Will:      bridge.Message{Topic: f.statusTopic(), Payload: f.g.presence("offline", "lost"), QoS: 1, Retain: true},
 		Subscribe: append(f.cfg.Rules.Subscriptions(), bridge.Subscription{Filter: f.statusTopic(), QoS: 1})}
 }
 
 // once is one session: it returns when the first of its parts fails, and all of them are gone
 // by then. When ctx ends, what is in flight is waited for and the farewell is said.
-func (f *forward) once(ctx context.Context) error {
+func (f *forward) once(ctx context.Context, up func(...any)) error {
 	url := f.cfg.URLs[f.turn%len(f.cfg.URLs)]
 	s, err := bridge.Connect(ctx, f.config(url), f.log)
 	if err != nil {
 		return err
 	}
 	f.connected(url, s)
+	up("broker", url)
 	f.reader.Rewind()
 	work, stop := context.WithCancelCause(ctx)
 	var wg, acks sync.WaitGroup
@@ -99,9 +100,12 @@ func (f *forward) once(ctx context.Context) error {
 		})
 	}
 	<-work.Done()
-	f.farewell(ctx, s, &acks)
+	f.farewell(ctx, s)
 	wg.Wait()
 	acks.Wait()
+	if err := s.Wait(); err != nil { // what the parts have met follows from this
+		return err
+	}
 	return context.Cause(work)
 }
 
@@ -117,11 +121,10 @@ func (f *forward) connected(url string, s *bridge.Session) {
 			f.log.Warn("the broker refuses subscriptions: commands on them will not arrive", "filters", refused)
 		}
 	}
-	f.log.Info("connected", "broker", url)
 }
 
 // farewell ends the session: politely when ctx has ended, at once when it was lost.
-func (f *forward) farewell(ctx context.Context, s *bridge.Session, acks *sync.WaitGroup) {
+func (f *forward) farewell(ctx context.Context, s *bridge.Session) {
 	end, cancel := context.WithTimeout(context.Background(), closing)
 	defer cancel()
 	if ctx.Err() == nil {

@@ -16,6 +16,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"path/filepath"
 	"sync"
 	"time"
@@ -29,12 +30,14 @@ import (
 // Hardware is the machine the gateway runs on, as cmd knows it and tests pretend it.
 type Hardware struct {
 	Version string
-	Socket  string // of the control door; empty: STATE_DIR/meshgate.sock
 
 	OpenPort   func(ctx context.Context, port string) (io.ReadWriteCloser, error)
 	GPIO       gpio.Machine
 	ClockRight func() bool // whether the host's clock can be trusted for dates
-	Ready      func()      // called once when everything has been started
+	Ready      func()      // called once when everything has been started; may be nil
+
+	Door func() (net.Listener, error)                                      // of the control socket; nil: none
+	Dial func(ctx context.Context, network, addr string) (net.Conn, error) // to brokers; nil: TCP
 }
 
 // Gateway is a running gateway.
@@ -105,18 +108,9 @@ func (g *Gateway) openSpool() error {
 
 // live runs all parts until ctx ends, and returns when all of them are gone.
 func (g *Gateway) live(ctx context.Context) error {
-	socket := g.hw.Socket
-	if socket == "" {
-		socket = filepath.Join(g.cfg.StateDir, "meshgate.sock")
-	}
-	door, err := control.Listen(socket)
-	if err != nil {
-		return err
-	}
 	g.orders = newOrders(g.execute, g.refuse)
-	parts, err := g.parts(ctx)
+	parts, err := g.parts()
 	if err != nil {
-		door.Close()
 		return err
 	}
 	for _, in := range g.cfg.Inputs {
@@ -129,11 +123,6 @@ func (g *Gateway) live(ctx context.Context) error {
 	for _, run := range parts {
 		wg.Go(func() { run(ctx) })
 	}
-	wg.Go(func() {
-		if err := control.Serve(ctx, door, g.api()); err != nil {
-			g.log.Error("the control socket has failed", "error", err)
-		}
-	})
 	wg.Go(func() { every(ctx, time.Minute, g.minute) })
 	if g.hw.Ready != nil {
 		g.hw.Ready()
@@ -143,8 +132,15 @@ func (g *Gateway) live(ctx context.Context) error {
 	return nil
 }
 
-// parts makes the meshes, bridges and the LAN side, ready to run.
-func (g *Gateway) parts(ctx context.Context) ([]func(context.Context), error) {
+// door serves the control socket.
+func (g *Gateway) door(ctx context.Context, l net.Listener) {
+	if err := control.Serve(ctx, l, g.api()); err != nil {
+		g.log.Error("the control socket has failed", "error", err)
+	}
+}
+
+// parts makes the meshes, bridges, the LAN side and the control door, ready to run.
+func (g *Gateway) parts() ([]func(context.Context), error) {
 	var parts []func(context.Context)
 	for _, cfg := range g.cfg.Managers {
 		m := newMesh(cfg, g)
@@ -161,6 +157,13 @@ func (g *Gateway) parts(ctx context.Context) ([]func(context.Context), error) {
 	}
 	if g.cfg.Local != nil {
 		parts = append(parts, newLAN(*g.cfg.Local, g).run)
+	}
+	if g.hw.Door != nil {
+		l, err := g.hw.Door()
+		if err != nil {
+			return nil, err
+		}
+		parts = append(parts, func(ctx context.Context) { g.door(ctx, l) })
 	}
 	return parts, nil
 }

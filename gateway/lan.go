@@ -43,7 +43,7 @@ func (l *lan) run(ctx context.Context) {
 	supervise(ctx, l.g.log.With("local", l.link.state.Name), func(err error) { l.link.down(err) }, l.once)
 }
 
-func (l *lan) once(ctx context.Context) error {
+func (l *lan) once(ctx context.Context, up func(...any)) error {
 	s, err := l.open(ctx)
 	if err != nil {
 		return err
@@ -55,6 +55,7 @@ func (l *lan) once(ctx context.Context) error {
 	defer look.Stop()
 	l.say(s, "online", "started")
 	l.show(s.Status())
+	up()
 	for {
 		select {
 		case m := <-live:

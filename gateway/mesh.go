@@ -16,7 +16,6 @@ import (
 )
 
 const (
-	helloTimeout   = 30 * time.Second // then the port is closed and opened anew (serial.md, section 9)
 	clockPeriod    = 15 * time.Second // getTime: the clock's sample, and the heartbeat of the session
 	listPeriod     = 15 * time.Minute // the list of motes is read again, in case an event was missed
 	requestTimeout = 30 * time.Second
@@ -85,16 +84,14 @@ func (m *mesh) lost(err error) {
 }
 
 // once opens the port, holds one session and returns what ended it.
-func (m *mesh) once(ctx context.Context) error {
+func (m *mesh) once(ctx context.Context, up func(...any)) error {
 	port, err := m.g.hw.OpenPort(ctx, m.cfg.Port)
 	if err != nil {
 		m.serial.down(err)
 		return err
 	}
 	m.serial.up(m.cfg.Port)
-	hello, cancel := context.WithTimeout(ctx, helloTimeout)
-	defer cancel()
-	s, err := smartmesh.Connect(hello, port, smartmesh.Options{OnNotify: m.notified, Log: m.log, Stats: &m.stats})
+	s, err := smartmesh.Connect(ctx, port, smartmesh.Options{OnNotify: m.notified, Log: m.log, Stats: &m.stats})
 	if err != nil {
 		return err
 	}
@@ -103,7 +100,7 @@ func (m *mesh) once(ctx context.Context) error {
 	defer wg.Wait()
 	defer s.Close()
 	defer stop(nil)
-	wg.Go(func() { stop(m.hold(work, s)) })
+	wg.Go(func() { stop(m.hold(work, s, up)) })
 	wg.Go(func() { stop(s.Wait()) })
 	<-work.Done()
 	m.live.Store(nil)
@@ -111,11 +108,12 @@ func (m *mesh) once(ctx context.Context) error {
 }
 
 // hold asks the new session what it needs to know, and then keeps clock and list true.
-func (m *mesh) hold(ctx context.Context, s *smartmesh.Session) error {
+func (m *mesh) hold(ctx context.Context, s *smartmesh.Session, up func(...any)) error {
 	if err := m.start(ctx, s); err != nil {
 		return err
 	}
 	m.live.Store(s)
+	up("mac", m.info.mac, "version", m.info.version, "motes", len(m.motes.list("")))
 	clock, list := time.NewTicker(clockPeriod), time.NewTicker(listPeriod)
 	defer clock.Stop()
 	defer list.Stop()
@@ -173,7 +171,6 @@ func (m *mesh) start(ctx context.Context, s *smartmesh.Session) error {
 	}
 	m.session.up(info.mac + ", version " + info.version)
 	m.publishStatus("connected", nil)
-	m.log.Info("connected to the manager", "mac", info.mac, "version", info.version, "motes", len(m.motes.list("")))
 	return nil
 }
 

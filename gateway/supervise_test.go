@@ -15,7 +15,7 @@ func TestSupervisePauses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		var starts []time.Time
-		supervise(ctx, slog.New(slog.DiscardHandler), func(error) {}, func(context.Context) error {
+		supervise(ctx, slog.New(slog.DiscardHandler), func(error) {}, func(context.Context, func(...any)) error {
 			if starts = append(starts, time.Now()); len(starts) == 12 {
 				cancel()
 			}
@@ -36,7 +36,7 @@ func TestSuperviseStableSessionStartsOver(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		runs := 0
 		var ended time.Time
-		supervise(ctx, slog.New(slog.DiscardHandler), func(error) { ended = time.Now() }, func(context.Context) error {
+		supervise(ctx, slog.New(slog.DiscardHandler), func(error) { ended = time.Now() }, func(context.Context, func(...any)) error {
 			if runs++; runs == 8 {
 				time.Sleep(stableAfter)
 			} else if runs == 9 {
@@ -59,7 +59,7 @@ func TestSuperviseTellsOnce(t *testing.T) {
 			if failures++; failures == 20 {
 				cancel()
 			}
-		}, func(context.Context) error {
+		}, func(context.Context, func(...any)) error {
 			if failures < 10 {
 				return errors.New("connection refused")
 			}
@@ -67,6 +67,32 @@ func TestSuperviseTellsOnce(t *testing.T) {
 		})
 		if n := strings.Count(out.String(), "\n"); n != 2 {
 			t.Errorf("%d lines, want one for each kind of failure:\n%s", n, &out)
+		}
+	})
+}
+
+// TestSuperviseFlapping: a link that connects and fails the same way again and again is told once;
+// when it holds at last, that is told too.
+func TestSuperviseFlapping(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var out journal
+		ctx, cancel := context.WithCancel(t.Context())
+		runs := 0
+		supervise(ctx, slog.New(slog.NewTextHandler(&out, nil)), func(error) {}, func(_ context.Context, up func(...any)) error {
+			up()
+			if runs++; runs == 20 {
+				time.Sleep(2 * stableAfter)
+				cancel()
+			}
+			return errors.New("closed by port 4711"[:15+runs%4])
+		})
+		var story []string
+		for line := range strings.Lines(out.String()) {
+			_, rest, _ := strings.Cut(line, "msg=")
+			story = append(story, strings.Fields(rest)[0])
+		}
+		if got := strings.Join(story, " "); got != `connected "lost, connected connected` {
+			t.Errorf("the log tells %s:\n%s", got, &out)
 		}
 	})
 }

@@ -18,7 +18,6 @@ import (
 	"github.com/meshgate/meshgate/gateway"
 	"github.com/meshgate/meshgate/gateway/config"
 	"github.com/meshgate/meshgate/gateway/local"
-	"github.com/meshgate/meshgate/gpio"
 )
 
 const demoAddr = "127.0.0.1:1883"
@@ -67,8 +66,7 @@ func runDemo(ctx context.Context, out, errs io.Writer, socket, level string) err
 	defer stop()
 	var wg sync.WaitGroup
 	wg.Go(func() { d.show(ctx) })
-	err = gateway.Run(ctx, cfg, gateway.Hardware{Version: version, Socket: socket, OpenPort: ports.open,
-		GPIO: gpio.Host(), ClockRight: clockRight}, log)
+	err = gateway.Run(ctx, cfg, hardware(ports, socket), log)
 	stop()
 	wg.Wait()
 	if err != nil {

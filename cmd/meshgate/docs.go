@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-	"github.com/spf13/pflag"
 
 	"github.com/meshgate/meshgate/gateway/config"
 )
@@ -68,12 +67,15 @@ func manPage(out io.Writer, root *cobra.Command, date time.Time) error {
 	fmt.Fprint(w, ".SH SYNOPSIS\n.B meshgate\n.I command\n[\\fIoption\\fR ...]\n")
 	fmt.Fprintf(w, ".SH DESCRIPTION\n%s", prose(root.Long))
 	fmt.Fprint(w, ".SH OPTIONS OF ALL COMMANDS\n")
-	manFlags(w, root.PersistentFlags())
+	manOptions(w, root.PersistentFlags().FlagUsagesWrapped(manWidth))
 	fmt.Fprint(w, ".SH COMMANDS\n")
 	manCommands(w, root)
 	fmt.Fprint(w, manEnd)
 	return w.Flush()
 }
+
+// manWidth is what a terminal of 80 columns leaves for text that stays as it is.
+const manWidth = 70
 
 const manEnd = `.SH EXIT STATUS
 0 done, 1 failed, 2 wrong usage or configuration, 3
@@ -107,11 +109,11 @@ func manCommands(w io.Writer, parent *cobra.Command) {
 		if c.Runnable() {
 			fmt.Fprintf(w, ".SS %s\n", roff(strings.TrimSuffix(c.UseLine(), " [flags]")))
 			text := c.Short + "."
-			if c.Long != "" {
+			if c.Long != "" && parent.Name() != "completion" { // cobra's own are long
 				text = c.Long
 			}
 			fmt.Fprint(w, prose(text))
-			manFlags(w, c.NonInheritedFlags())
+			manOptions(w, c.NonInheritedFlags().FlagUsagesWrapped(manWidth))
 			if c.Example != "" {
 				fmt.Fprintf(w, ".PP\nExamples:\n.PP\n.nf\n%s\n.fi\n", roff(strings.TrimRight(c.Example, "\n")))
 			}
@@ -120,26 +122,11 @@ func manCommands(w io.Writer, parent *cobra.Command) {
 	}
 }
 
-func manFlags(w io.Writer, flags *pflag.FlagSet) {
-	flags.VisitAll(func(f *pflag.Flag) {
-		if f.Hidden || f.Name == "help" {
-			return
-		}
-		kind, usage := pflag.UnquoteUsage(f)
-		short := ""
-		if f.Shorthand != "" {
-			short = "\\-" + f.Shorthand + ", "
-		}
-		fmt.Fprintf(w, ".TP\n\\fB%s\\-\\-%s\\fR", short, roff(f.Name))
-		if kind != "" {
-			fmt.Fprintf(w, " \\fI%s\\fR", roff(kind))
-		}
-		fmt.Fprintf(w, "\n%s", roff(usage))
-		if f.DefValue != "" && f.DefValue != "false" && f.DefValue != "0" && f.DefValue != "0s" && f.DefValue != "[]" {
-			fmt.Fprintf(w, " (default %s)", roff(f.DefValue))
-		}
-		fmt.Fprintln(w)
-	})
+// manOptions writes the options of a command as --help does.
+func manOptions(w io.Writer, usages string) {
+	if usages != "" {
+		fmt.Fprintf(w, ".PP\n.nf\n%s\n.fi\n", roff(strings.TrimRight(usages, "\n")))
+	}
 }
 
 // prose writes paragraphs; lines that are indented stay as they are.

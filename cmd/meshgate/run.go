@@ -1,11 +1,13 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -15,6 +17,7 @@ import (
 
 	"github.com/meshgate/meshgate/gateway"
 	"github.com/meshgate/meshgate/gateway/config"
+	"github.com/meshgate/meshgate/gateway/control"
 	"github.com/meshgate/meshgate/gpio"
 )
 
@@ -94,17 +97,22 @@ func load(file string) (*config.Config, error) {
 func runDaemon(ctx context.Context, cfg *config.Config, socket string, log *slog.Logger) error {
 	ports := newPorts(log)
 	defer ports.close()
-	if dir := os.Getenv("RUNTIME_DIRECTORY"); socket == "" && dir != "" {
-		socket = filepath.Join(dir, "meshgate.sock")
+	if socket == "" {
+		socket = filepath.Join(cmp.Or(os.Getenv("RUNTIME_DIRECTORY"), cfg.StateDir), "meshgate.sock")
 	}
 	if err := os.MkdirAll(cfg.StateDir, 0o750); err != nil {
 		return fmt.Errorf("the state folder cannot be made: %w", err)
 	}
 	log.Info("meshgate starts", "version", version, "id", cfg.ID, "state", cfg.StateDir)
-	err := gateway.Run(ctx, cfg, gateway.Hardware{Version: version, Socket: socket, OpenPort: ports.open,
-		GPIO: gpio.Host(), ClockRight: clockRight}, log)
+	err := gateway.Run(ctx, cfg, hardware(ports, socket), log)
 	log.Info("meshgate has ended")
 	return err
+}
+
+// hardware is this machine, with its control socket at a path.
+func hardware(p *ports, socket string) gateway.Hardware {
+	return gateway.Hardware{Version: version, OpenPort: p.open, GPIO: gpio.Host(), ClockRight: clockRight,
+		Door: func() (net.Listener, error) { return control.Listen(socket) }}
 }
 
 // newLog logs to w. Under systemd the journal has its own time stamps.

@@ -303,7 +303,7 @@ func (f *forward) contradict(ctx context.Context, s *bridge.Session, m bridge.Me
 	if m.Retain || !strings.Contains(string(m.Payload), `"offline"`) {
 		return // what was retained before the birth is overwritten by it
 	}
-	f.log.Warn("an old connection's last will was published over our presence; saying online again")
+	f.log.Debug("a last will was published over our presence; saying online again")
 	if _, err := s.Publish(ctx, bridge.Message{Topic: f.statusTopic(), Payload: f.g.presence("online", "started"), QoS: 1, Retain: true}); err != nil {
 		f.log.Debug("saying online again", "error", err)
 	}

@@ -53,6 +53,8 @@ func main() {
 // execute runs one command line and gives the exit status.
 func execute(ctx context.Context, args []string, in io.Reader, out, errs io.Writer) int {
 	root := commands()
+	ran := false // cobra has found the command line right
+	root.PersistentPreRun = func(*cobra.Command, []string) { ran = true }
 	root.SetArgs(args)
 	root.SetIn(in)
 	root.SetOut(out)
@@ -68,7 +70,7 @@ func execute(ctx context.Context, args []string, in io.Reader, out, errs io.Writ
 	if errors.As(err, &s) {
 		return s.code
 	}
-	if !cmd.SilenceUsage { // cobra did not get as far as running it
+	if !ran {
 		fmt.Fprintf(errs, "See `%s --help`.\n", cmd.CommandPath())
 		return exitUsage
 	}
@@ -84,12 +86,8 @@ MQTT broker has it, and carries commands back to LEDs and actuators.
 
 Try it without hardware:  meshgate run --demo`,
 		SilenceErrors: true,
-		PersistentPreRun: func(cmd *cobra.Command, _ []string) {
-			cmd.SilenceUsage = true
-		},
-		SilenceUsage: false,
+		SilenceUsage:  true,
 	}
-	root.CompletionOptions.HiddenDefaultCmd = false
 	root.PersistentFlags().String("socket", "", "control socket of the running daemon (default: the first that is there of\n"+
 		"$RUNTIME_DIRECTORY, /run/meshgate and the state folder, each with /meshgate.sock)")
 	root.AddCommand(runCmd(), checkCmd(), simulateCmd(), statusCmd(), motesCmd(), watchCmd(), setCmd(), callCmd(), oapCmd(),

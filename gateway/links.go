@@ -27,22 +27,6 @@ func (ls *links) add(kind, name, detail string) *link {
 	return l
 }
 
-func (ls *links) remove(gone ...*link) {
-	ls.mu.Lock()
-	defer ls.mu.Unlock()
-	kept := ls.all[:0:0]
-	for _, l := range ls.all {
-		keep := true
-		for _, g := range gone {
-			keep = keep && l != g
-		}
-		if keep {
-			kept = append(kept, l)
-		}
-	}
-	ls.all = kept
-}
-
 // up says that the link works; an empty detail leaves the one there is.
 func (l *link) up(detail string) { l.set(true, detail, "") }
 

@@ -34,7 +34,6 @@ type demo struct {
 	mu       sync.Mutex
 	readings int
 	switched bool // the LED was seen on, in the cloud
-	shown    bool // the hints were printed
 }
 
 func runDemo(ctx context.Context, out, errs io.Writer, socket, level string) error {

@@ -15,6 +15,7 @@ func TestUsage(t *testing.T) {
 	if err := os.WriteFile(bad, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	badSim, _ := site(t, "sim:?mots=3", 0, "")
 	tests := []struct {
 		args []string
 		code int
@@ -25,6 +26,7 @@ func TestUsage(t *testing.T) {
 		{[]string{"run", "--colour"}, exitUsage, []string{"unknown flag: --colour"}},
 		{[]string{"run", "--config", "/none.yaml"}, exitUsage, []string{"/none.yaml is not there", "--demo"}},
 		{[]string{"check", "--config", bad}, exitUsage, []string{bad + ":3:6:", `"nam"`, `"name"`, ":5:", "none", "keepalive"}},
+		{[]string{"check", "--config", badSim}, exitUsage, []string{"manager main", "unknown parameter", "motes"}},
 		{[]string{"simulate"}, exitUsage, []string{"--pty LINK or --listen HOST:PORT"}},
 		{[]string{"simulate", "--listen", "x", "--faults", "nois=1"}, exitUsage, []string{"nois", "noise"}},
 		{[]string{"call"}, exitUsage, []string{"call --list"}},

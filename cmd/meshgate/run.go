@@ -10,6 +10,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -19,6 +20,8 @@ import (
 	"github.com/meshgate/meshgate/gateway/config"
 	"github.com/meshgate/meshgate/gateway/control"
 	"github.com/meshgate/meshgate/gpio"
+	"github.com/meshgate/meshgate/smartmesh"
+	"github.com/meshgate/meshgate/smartmesh/sim"
 )
 
 const defaultConfig = "/etc/meshgate/gateway.yaml"
@@ -86,12 +89,41 @@ func load(file string) (*config.Config, error) {
 	}
 	var mistakes config.Errors
 	if errors.As(err, &mistakes) {
-		return nil, status{exitUsage, fmt.Errorf("%d mistakes in the configuration:\n%w", len(mistakes), err)}
+		text := mistakes.Error()
+		if isTerminal(os.Stderr) {
+			text = mistakes.Detail()
+		}
+		return nil, status{exitUsage, fmt.Errorf("%d mistakes in the configuration:\n%s", len(mistakes), text)}
+	}
+	if err == nil {
+		err = understood(cfg)
 	}
 	if err != nil {
 		return nil, status{exitUsage, err}
 	}
 	return cfg, nil
+}
+
+// understood checks what package config does not know: the language of the simulator and the
+// names of the manager's commands.
+func understood(cfg *config.Config) error {
+	var known []string
+	for _, c := range smartmesh.Commands() {
+		known = append(known, c.Name)
+	}
+	for _, m := range cfg.Managers {
+		if strings.HasPrefix(m.Port, "sim:") {
+			if _, err := sim.ParseURL(m.Port); err != nil {
+				return fmt.Errorf("%s: manager %s: port: %w", cfg.File, m.Name, err)
+			}
+		}
+		for _, name := range m.Allow {
+			if !slices.Contains(known, name) {
+				return fmt.Errorf("%s: manager %s: allow: %q is no command of the manager (`meshgate call --list`)", cfg.File, m.Name, name)
+			}
+		}
+	}
+	return nil
 }
 
 func runDaemon(ctx context.Context, cfg *config.Config, socket string, log *slog.Logger) error {

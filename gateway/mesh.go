@@ -180,14 +180,13 @@ func isRC(err error) bool {
 }
 
 // readClock takes a sample of the manager's clock; it doubles as the sign that the manager lives.
+// A request that had to be repeated says nothing about when it was answered.
 func (m *mesh) readClock(ctx context.Context, s *smartmesh.Session) error {
-	t0 := time.Now()
 	t, err := s.GetTime(ctx)
-	if err != nil {
-		return err
+	if err == nil && !t.Repeated {
+		m.clock.Observe(t.Sent, t.Received, t)
 	}
-	m.clock.Observe(t0, time.Now(), t)
-	return nil
+	return err
 }
 
 func (m *mesh) readMotes(ctx context.Context, s *smartmesh.Session) error {

@@ -1,0 +1,82 @@
+package gpio
+
+import (
+	"fmt"
+	"time"
+)
+
+// open opens the pin in its safe state, or says when to try again.
+func (b *Bank) open(o *output, cause Cause, now time.Time) {
+	var pin Pin
+	err := kindError(o.Kind)
+	if err == nil {
+		pin, err = b.machine.OpenOutput(o.Output)
+	}
+	if err == nil {
+		if err = setAndRead(pin, o.Safe); err != nil {
+			_ = pin.Close()
+			err = fmt.Errorf("pin %s: %w", o.Pin, err)
+		}
+	}
+	if err != nil {
+		b.failed(o, fmt.Errorf("gpio: output %s: %w", o.Name, err), now)
+		return
+	}
+	if cause != AtStart && o.logged != "" {
+		b.log.Info("output works again, safe", "output", o.Name, "pin", o.Pin, "state", word(o.Safe))
+	}
+	o.logged, o.backoff, o.retryAt = "", 0, time.Time{}
+	o.pin, o.err, o.on, o.read, o.cause = pin, nil, o.Safe, now, cause
+	if cause != AtStart {
+		o.noteFailure(now)
+	}
+	o.offSince = time.Now()
+	b.tell(o)
+}
+
+// fail lets go of a pin that gave an error: safe if it still listens, and from the beginning later.
+func (b *Bank) fail(o *output, err error, now time.Time) {
+	_ = o.pin.Set(o.Safe)
+	_ = o.pin.Close()
+	o.pin = nil
+	o.noteFailure(now)
+	b.failed(o, err, now)
+}
+
+// failed writes down why the pin is not open. The log hears of it once, until the reason changes or the pin works again.
+func (b *Bank) failed(o *output, err error, now time.Time) {
+	o.clear()
+	o.due = [deadlines]time.Time{}
+	o.err, o.read, o.cause = err, now, ByFailure
+	o.backoff = min(max(2*o.backoff, firstRetry), lastRetry)
+	o.retryAt = now.Add(o.backoff)
+	if o.logged != err.Error() {
+		o.logged = err.Error()
+		b.log.Warn("output cannot be used, trying again", "output", o.Name, "pin", o.Pin, "error", err)
+	}
+	b.tell(o)
+}
+
+// noteFailure counts a change that may have been one: what a failing pin did is not known.
+func (o *output) noteFailure(now time.Time) {
+	if o.Rate > 0 {
+		o.recent(now)
+		o.changes = append(o.changes, now)
+	}
+}
+
+// refresh reads one pin again.
+func (b *Bank) refresh(o *output, now time.Time) {
+	if o.pin == nil {
+		return
+	}
+	got, err := o.pin.Get()
+	if err != nil {
+		b.fail(o, fmt.Errorf("gpio: output %s: pin %s: read: %w", o.Name, o.Pin, err), now)
+		return
+	}
+	if got != o.on {
+		b.log.Warn("somebody else has switched an output, setting it right", "output", o.Name, "pin", o.Pin, "reads", word(got))
+		_ = b.drive(o, o.on, ByCheck, now)
+	}
+}

@@ -6,8 +6,10 @@ import (
 	"time"
 )
 
-// minute publishes gateway/health and gateway/audit.
+// minute publishes gateway/health and gateway/audit, and reads the outputs again, so that a pin
+// that has vanished while it was idle is noticed.
 func (g *Gateway) minute() {
+	g.bank.Refresh()
 	g.publishHealth()
 	if fields := g.intake.audit.manifest(g.spool.Stats().Next, g.dropped()); fields != nil {
 		g.intake.now("gateway/audit", fields, g.hw.ClockRight())

@@ -18,6 +18,7 @@ import (
 	"github.com/meshgate/meshgate/gateway"
 	"github.com/meshgate/meshgate/gateway/config"
 	"github.com/meshgate/meshgate/gateway/local"
+	"github.com/meshgate/meshgate/gpio"
 )
 
 const demoAddr = "127.0.0.1:1883"
@@ -37,6 +38,7 @@ type demo struct {
 }
 
 func runDemo(ctx context.Context, out, errs io.Writer, socket, level string) error {
+	pins := gpio.Host() // before anything else is opened
 	dir, err := os.MkdirTemp("", "meshgate-demo-")
 	if err != nil {
 		return fmt.Errorf("no folder for the demo: %w", err)
@@ -65,7 +67,7 @@ func runDemo(ctx context.Context, out, errs io.Writer, socket, level string) err
 	defer stop()
 	var wg sync.WaitGroup
 	wg.Go(func() { d.show(ctx) })
-	err = gateway.Run(ctx, cfg, hardware(ports, socket), log)
+	err = gateway.Run(ctx, cfg, hardware(pins, ports, socket), log)
 	stop()
 	wg.Wait()
 	if err != nil {

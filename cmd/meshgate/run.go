@@ -127,6 +127,7 @@ func understood(cfg *config.Config) error {
 }
 
 func runDaemon(ctx context.Context, cfg *config.Config, socket string, log *slog.Logger) error {
+	pins := gpio.Host() // before anything else is opened
 	ports := newPorts(log)
 	defer ports.close()
 	if socket == "" {
@@ -136,14 +137,14 @@ func runDaemon(ctx context.Context, cfg *config.Config, socket string, log *slog
 		return fmt.Errorf("the state folder cannot be made: %w", err)
 	}
 	log.Info("meshgate starts", "version", version, "id", cfg.ID, "state", cfg.StateDir)
-	err := gateway.Run(ctx, cfg, hardware(ports, socket), log)
+	err := gateway.Run(ctx, cfg, hardware(pins, ports, socket), log)
 	log.Info("meshgate has ended")
 	return err
 }
 
 // hardware is this machine, with its control socket at a path.
-func hardware(p *ports, socket string) gateway.Hardware {
-	return gateway.Hardware{Version: version, OpenPort: p.open, GPIO: gpio.Host(), ClockRight: clockRight,
+func hardware(pins gpio.Machine, p *ports, socket string) gateway.Hardware {
+	return gateway.Hardware{Version: version, OpenPort: p.open, GPIO: pins, ClockRight: clockRight,
 		Door: func() (net.Listener, error) { return control.Listen(socket) }}
 }
 

@@ -1,0 +1,223 @@
+package bridge
+
+import (
+	"errors"
+	"io"
+	"net"
+	"os"
+	"sync"
+	"time"
+)
+
+const (
+	highWater = 32 << 10 // bytes waiting to be written, above which Publish waits: 4 s at 64 kbit/s
+	chunk     = 8 << 10  // bytes written under one deadline
+)
+
+var (
+	errWireClosed = errors.New("connection ended")
+
+	// ErrStuck is the cause of a session's end when what was sent did not leave the host in time.
+	ErrStuck = errors.New("the connection takes no more data")
+)
+
+// wire is the net.Conn that the MQTT client gets: it reads through inbound, and a Write never blocks. What is written is
+// collected and sent by a goroutine of its own, under a deadline for every 8 KiB, so that a connection that takes nothing
+// is noticed whatever packet is on its way, and so that a burst of small packets leaves in few system calls. The first
+// error, in either direction, is given to fail.
+type wire struct {
+	net.Conn
+	raw net.Conn // what Conn runs on; closing it does not wait for anybody
+	in  *inbound
+
+	fail   func(error) // told the first error
+	settle func()      // waited for before the client is told
+
+	mu     sync.Mutex
+	buf    []byte
+	spare  []byte
+	going  int           // bytes that are being written
+	err    error         // no more writes: closed or failed
+	wake   chan struct{} // something to write, or err; holds one
+	room   chan struct{} // less than highWater is waiting, perhaps; holds one
+	ended  chan struct{} // closed with err
+	writer chan struct{} // closed when the goroutine has ended
+	eof    chan struct{} // closed when nothing more can be read
+	eofOne sync.Once
+}
+
+func newWire(conn, raw net.Conn, in *inbound, fail func(error), settle func()) *wire {
+	w := &wire{
+		Conn: conn, raw: raw, in: in, fail: fail, settle: settle,
+		wake: make(chan struct{}, 1), room: make(chan struct{}, 1),
+		ended: make(chan struct{}), writer: make(chan struct{}), eof: make(chan struct{}),
+	}
+	go w.write()
+	return w
+}
+
+// Read reads packets. It is the only place where the client gets to know of the end, and its errors never contain what net
+// says about a closed connection, which the client takes for its own doing and then does not end.
+func (w *wire) Read(p []byte) (int, error) {
+	n, err := w.in.Read(p)
+	if err == nil {
+		return n, nil
+	}
+	before := w.close(err) // before eof, or the writer's error may come first
+	w.eofOne.Do(func() { close(w.eof) })
+	if before == nil {
+		w.fail(err)
+	} else {
+		err = before
+	}
+	w.settle()
+	return n, err
+}
+
+// Write collects p. What comes after the end is dropped without an error.
+func (w *wire) Write(p []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.err != nil {
+		return len(p), nil
+	}
+	if len(p) > 0 && p[0] == typePingreq<<4 {
+		w.in.pinged.CompareAndSwap(0, int64(time.Since(w.in.born)))
+	}
+	w.buf = append(w.buf, p...)
+	signal(w.wake)
+	return len(p), nil
+}
+
+// silent returns for how long a ping has not been answered. The time that a payload took to be skipped does not count.
+func (w *wire) silent() time.Duration {
+	pinged := w.in.pinged.Load()
+	if pinged == 0 {
+		return 0
+	}
+	return min(time.Since(w.in.born)-time.Duration(pinged), w.in.sinceSkip())
+}
+
+func signal(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+// waiting returns how many bytes wait to be written.
+func (w *wire) waiting() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return len(w.buf) + w.going
+}
+
+// write sends what was collected until the wire ends.
+func (w *wire) write() {
+	defer close(w.writer)
+	for range w.wake {
+		for {
+			batch, ok := w.take()
+			if !ok {
+				return
+			}
+			if len(batch) == 0 {
+				break
+			}
+			if err := w.send(batch); err != nil {
+				if err != ErrStuck {
+					w.lastWords()
+				}
+				w.close(err)
+				w.fail(err)
+				return
+			}
+		}
+	}
+}
+
+// lastWords waits a moment for the reader to end: who closes a connection may have said why before, a TLS alert or a
+// CONNACK, and that is the better error.
+func (w *wire) lastWords() {
+	timer := time.NewTimer(linger)
+	defer timer.Stop()
+	select {
+	case <-w.eof:
+	case <-w.ended:
+	case <-timer.C:
+	}
+}
+
+// take returns what was collected, not ok when the wire has ended. It is called when what the last call returned has
+// been sent.
+func (w *wire) take() (batch []byte, ok bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.err != nil {
+		return nil, false
+	}
+	batch, w.buf, w.spare = w.buf, w.spare[:0], nil
+	if cap(batch) <= 4*highWater {
+		w.spare = batch[:0]
+	}
+	w.going = len(batch)
+	if w.going < highWater {
+		signal(w.room)
+	}
+	return batch, true
+}
+
+func (w *wire) send(batch []byte) error {
+	for len(batch) > 0 {
+		n := min(chunk, len(batch))
+		w.Conn.SetWriteDeadline(time.Now().Add(writeTimeout)) // a failure shows in Write
+		if _, err := w.Conn.Write(batch[:n]); err != nil {
+			if errors.Is(err, os.ErrDeadlineExceeded) {
+				return ErrStuck
+			}
+			return err
+		}
+		batch = batch[n:]
+	}
+	return nil
+}
+
+// Close ends the wire; what was collected and not yet sent is dropped.
+func (w *wire) Close() error {
+	w.close(errWireClosed)
+	return nil
+}
+
+// close keeps the first error and closes the connection. It returns the error that was there before.
+func (w *wire) close(err error) error {
+	w.mu.Lock()
+	before := w.err
+	if before == nil {
+		w.err = err
+		close(w.ended)
+	}
+	w.mu.Unlock()
+	if before == nil {
+		signal(w.wake)
+		w.raw.Close()
+	}
+	return before
+}
+
+// finish sends last after all that was collected, and waits until the other side has closed the connection, or limit: a
+// connection closed at once, with bytes unread, is reset, and last with it.
+func (w *wire) finish(last []byte, limit time.Duration) {
+	w.Write(last) // never fails
+	timer := time.NewTimer(limit)
+	defer timer.Stop()
+	select {
+	case <-w.eof:
+	case <-timer.C:
+	}
+}
+
+// SetDeadline and SetReadDeadline are for reading; a write has its own.
+func (w *wire) SetDeadline(t time.Time) error    { return w.Conn.SetReadDeadline(t) }
+func (w *wire) SetWriteDeadline(time.Time) error { return nil }
+
+var _ io.ReadWriteCloser = (*wire)(nil)

@@ -1,0 +1,236 @@
+package spool
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+)
+
+// retryAfter is how long records that came back late wait for a disk that failed.
+const retryAfter = time.Second
+
+// commitLoop writes and flushes what is pending, group by group.
+func (s *Spool) commitLoop() {
+	retry := time.NewTimer(retryAfter)
+	defer retry.Stop()
+	for open := true; open; {
+		select {
+		case <-s.kick:
+		case <-retry.C:
+		case <-s.closing:
+			open = false
+		}
+		s.flush(nil)
+		if s.opt.Sync > 0 && open {
+			s.gather()
+		}
+		s.sync()
+		s.mu.Lock()
+		s.busy = len(s.pending) > 0
+		owed := s.busy && s.failed != nil
+		s.mu.Unlock()
+		if owed {
+			retry.Reset(retryAfter)
+		}
+	}
+}
+
+// gather goes on writing until the window of Options.Sync is over.
+func (s *Spool) gather() {
+	over := time.NewTimer(s.opt.Sync)
+	defer over.Stop()
+	for {
+		select {
+		case <-s.kick:
+			s.flush(nil)
+		case <-over.C:
+			return
+		case <-s.closing:
+			s.flush(nil)
+			return
+		}
+	}
+}
+
+// publish tells who waits for a write how it went. What was promised already stays pending when it failed.
+func (s *Spool) publish(whole, rest []*request, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, t := range s.tails {
+		t.pub, t.pubFull = t.cur, t.full
+		s.age.see(t.cur.synced)
+	}
+	s.published = s.written
+	for _, req := range whole {
+		req.written = true
+		req.acked = req.acked || s.opt.Sync > 0
+		if !isClosed(req.wrote) {
+			close(req.wrote)
+		}
+	}
+	s.unsynced = append(s.unsynced, whole...)
+	if err != nil {
+		s.fail(rest, err)
+	}
+}
+
+func isClosed(c chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
+}
+
+// fail ends requests that were not promised, and keeps those that were, and what is before them, for another try. The lock
+// is held.
+func (s *Spool) fail(reqs []*request, err error) {
+	owed := 0
+	for i, req := range reqs {
+		if req.acked {
+			owed = i + 1
+		}
+	}
+	if slices.ContainsFunc(s.pending, func(r *request) bool { return r.acked }) {
+		owed = len(reqs) // what comes after them keeps its sequences
+	}
+	for i, req := range reqs {
+		req.written = false
+		if i >= owed {
+			s.queued -= len(req.buf)
+			if errors.Is(err, ErrFull) {
+				s.stats.Dropped.Refused += uint64(req.n)
+			}
+		}
+		if !req.acked && !req.finished {
+			req.finished, req.err = true, err
+			close(req.done)
+		}
+	}
+	s.pending = append(slices.Clone(reqs[:owed]), s.pending...)
+	if s.failed == nil {
+		s.log.Warn("spool cannot append", "error", err)
+	}
+	s.failures++
+	if !errors.Is(err, ErrFull) {
+		s.stats.Failures++
+	}
+	s.failed = err
+	wake(&s.space)
+}
+
+// sync flushes what was written, and tells who waits for it. Only one goroutine does.
+func (s *Spool) sync() {
+	s.mu.Lock()
+	tails, names, target := slices.Clone(s.tails), s.names, s.published
+	pubs := make([]extent, len(tails))
+	full := make([]bool, len(tails))
+	for i, t := range tails {
+		pubs[i], full[i] = t.pub, t.pubFull
+	}
+	idle := target == s.synced && !names
+	s.names = false
+	s.mu.Unlock()
+	if idle && !slices.Contains(full, true) {
+		return
+	}
+	if err := s.flushFiles(tails, pubs, names); err != nil {
+		s.syncFailed(fmt.Errorf("spool: flush: %w", err))
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i, t := range tails {
+		t.seg.extent, t.header = pubs[i], false
+		if full[i] {
+			t.f.Close()
+			s.discardTail(t)
+		}
+	}
+	s.done(target)
+}
+
+func (s *Spool) discardTail(t *tail) {
+	s.tails = slices.DeleteFunc(s.tails, func(o *tail) bool { return o == t })
+}
+
+// flushFiles makes names, then files durable, in the order in which they were written.
+func (s *Spool) flushFiles(tails []*tail, pubs []extent, names bool) error {
+	if names {
+		if err := s.dir.sync(); err != nil {
+			return err
+		}
+		s.count(&s.stats.Syncs, 1)
+	}
+	for i, t := range tails {
+		if t.header || pubs[i].end != t.seg.end || i < len(tails)-1 {
+			if err := t.f.Sync(); err != nil {
+				return err
+			}
+			s.count(&s.stats.Syncs, 1)
+		}
+	}
+	return nil
+}
+
+// done finishes the requests up to target, which are on the disk. The lock is held.
+func (s *Spool) done(target uint64) {
+	n := 0
+	for ; n < len(s.unsynced) && s.unsynced[n].last() <= target; n++ {
+		req := s.unsynced[n]
+		s.queued -= len(req.buf)
+		if !req.finished {
+			req.finished = true
+			close(req.done)
+			s.stats.Appended += uint64(req.n)
+		}
+	}
+	s.unsynced = slices.Delete(s.unsynced, 0, n)
+	if target > s.synced {
+		s.synced = target
+		s.stats.Commits++
+		wake(&s.commit)
+	}
+	if s.failed != nil && n > 0 && !slices.ContainsFunc(s.pending, func(r *request) bool { return r.acked }) {
+		s.log.Info("spool appends again")
+		s.failed = nil
+	}
+	wake(&s.space)
+	s.releaseLocked()
+}
+
+// syncFailed gives all up that was not yet on the disk: after a failed flush nobody knows what of it is, and the next flush
+// would not say. What was promised (late, or in the window of Options.Sync) is written again, under the same sequences, into
+// a new segment; the rest fails.
+func (s *Spool) syncFailed(err error) {
+	s.writing <- struct{}{}
+	defer func() { <-s.writing }()
+	s.mu.Lock()
+	var gone, kept []*tail
+	for _, t := range s.tails {
+		if t.seg.first > s.synced {
+			gone = append(gone, t)
+		} else {
+			kept = append(kept, t)
+		}
+	}
+	s.discard(gone)
+	s.tails, s.tail, s.names = nil, nil, true
+	s.written, s.published = s.synced, s.synced
+	reqs := s.unsynced
+	s.unsynced = nil
+	s.fail(reqs, err)
+	s.mu.Unlock()
+	for _, t := range kept {
+		t.f.Close()
+	}
+	s.removeTails(gone)
+}
+
+func (s *Spool) count(what *int64, n int) {
+	s.mu.Lock()
+	*what += int64(n)
+	s.mu.Unlock()
+}

@@ -1,0 +1,264 @@
+package local
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	mqtt "github.com/eclipse/paho.mqtt.golang"
+)
+
+// inFlight is how many messages wait for their PUBACK at most; Mosquitto's own figure.
+const inFlight = 20
+
+// session is one connection, from CONNECT to its first error.
+func (c *Client) session(ctx context.Context) error {
+	lost := make(chan error, 4)
+	fail := func(err error) {
+		select {
+		case lost <- err:
+		default:
+		}
+	}
+	opt, err := c.pahoOptions(fail)
+	if err != nil {
+		return err
+	}
+	in := newIntake(c, fail)
+	opt.SetDefaultPublishHandler(func(_ mqtt.Client, m mqtt.Message) { in.take(m) })
+	opt.SetConnectionLostHandler(func(_ mqtt.Client, err error) { fail(err) })
+	client := mqtt.NewClient(opt)
+	defer hangUp(client, in)
+	c.echo.refresh()
+	if err := await(ctx, client.Connect(), lost); err != nil {
+		return fmt.Errorf("connect: %w", err)
+	}
+	refused, err := c.subscribe(ctx, client, lost)
+	if err != nil {
+		return err
+	}
+	c.stand(refused)
+	if c.opt.OnConnect != nil {
+		c.opt.OnConnect()
+	}
+	return c.pump(ctx, client, lost)
+}
+
+// hangUp lets what was taken be acknowledged, as far as two seconds go, and disconnects.
+func hangUp(client mqtt.Client, in *intake) {
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		in.end()
+	}()
+	patience := time.NewTimer(2 * time.Second)
+	defer patience.Stop()
+	select {
+	case <-ended:
+	case <-patience.C:
+	}
+	client.Disconnect(250)
+	<-ended
+}
+
+func (c *Client) pahoOptions(fail func(error)) (*mqtt.ClientOptions, error) {
+	u, err := url.Parse(c.opt.URL)
+	if err != nil || u.Hostname() == "" {
+		return nil, fmt.Errorf("%q is not SCHEME://HOST:PORT", c.opt.URL)
+	}
+	secure, port := false, "1883"
+	switch u.Scheme {
+	case "tcp", "mqtt":
+	case "tls", "mqtts", "ssl":
+		secure, port = true, "8883"
+	default:
+		return nil, fmt.Errorf("%q is none of tcp, tls", u.Scheme)
+	}
+	if u.Port() != "" {
+		port = u.Port()
+	}
+	address := net.JoinHostPort(u.Hostname(), port)
+	opt := mqtt.NewClientOptions().AddBroker("tcp://" + address).
+		SetClientID(c.opt.ClientID).SetProtocolVersion(4).SetCleanSession(!c.opt.Keep).
+		SetAutoReconnect(false).SetConnectRetry(false).SetOrderMatters(true).SetAutoAckDisabled(true).
+		SetKeepAlive(15 * time.Second).SetPingTimeout(10 * time.Second).
+		SetConnectTimeout(10 * time.Second).SetWriteTimeout(writeTimeout).
+		SetCustomOpenConnectionFn(func(*url.URL, mqtt.ClientOptions) (net.Conn, error) {
+			return c.open(address, u.Hostname(), secure, fail)
+		})
+	if c.opt.Username != "" {
+		password, err := c.password()
+		if err != nil {
+			return nil, err
+		}
+		opt.SetUsername(c.opt.Username).SetPassword(password)
+	}
+	if w := c.opt.Will; w != nil {
+		opt.SetBinaryWill(w.Topic, w.Payload, w.QoS, w.Retain)
+	}
+	return opt, nil
+}
+
+func (c *Client) password() (string, error) {
+	if c.opt.PasswordFile == "" {
+		return "", nil
+	}
+	data, err := os.ReadFile(c.opt.PasswordFile)
+	if err != nil {
+		return "", fmt.Errorf("password: %w", err)
+	}
+	return strings.TrimSuffix(strings.TrimSuffix(string(data), "\n"), "\r"), nil
+}
+
+// open dials, with a bound for every write: paho has one for PUBLISH only.
+func (c *Client) open(address, host string, secure bool, fail func(error)) (net.Conn, error) {
+	dialer := net.Dialer{Timeout: 10 * time.Second}
+	inner, err := dialer.Dial("tcp", address)
+	if err != nil {
+		return nil, err
+	}
+	if secure {
+		config := &tls.Config{}
+		if c.opt.TLS != nil {
+			config = c.opt.TLS.Clone()
+		}
+		if config.ServerName == "" {
+			config.ServerName = host
+		}
+		t := tls.Client(inner, config)
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		defer cancel()
+		if err := t.HandshakeContext(ctx); err != nil {
+			inner.Close()
+			return nil, fmt.Errorf("TLS: %w", err)
+		}
+		inner = t
+	}
+	return &boundConn{Conn: inner, fail: fail}, nil
+}
+
+// boundConn bounds each write and tells at once when the connection is broken; paho tells when all its work is done.
+type boundConn struct {
+	net.Conn
+	fail func(error)
+}
+
+func (c *boundConn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	if err != nil {
+		c.fail(err)
+	}
+	return n, err
+}
+
+func (c *boundConn) Write(p []byte) (int, error) {
+	_ = c.Conn.SetWriteDeadline(time.Now().Add(writeTimeout))
+	n, err := c.Conn.Write(p)
+	if err != nil {
+		c.fail(err)
+	}
+	return n, err
+}
+
+// await waits for a token. Its own error is better than the one of the connection, which may come first.
+func await(ctx context.Context, tok mqtt.Token, lost <-chan error) error {
+	limit := time.NewTimer(15 * time.Second)
+	defer limit.Stop()
+	select {
+	case <-tok.Done():
+		return tok.Error()
+	case err := <-lost:
+		if tok.WaitTimeout(100*time.Millisecond) && tok.Error() != nil {
+			return tok.Error()
+		}
+		return err
+	case <-limit.C:
+		return errors.New("no answer")
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// subscribe asks for all filters and returns what the broker refused.
+func (c *Client) subscribe(ctx context.Context, client mqtt.Client, lost <-chan error) (refused string, err error) {
+	if len(c.opt.Subscribe) == 0 {
+		return "", nil
+	}
+	filters := map[string]byte{}
+	for _, f := range c.opt.Subscribe {
+		filters[f] = 1
+	}
+	tok := client.SubscribeMultiple(filters, nil)
+	if err := await(ctx, tok, lost); err != nil {
+		return "", fmt.Errorf("subscribe: %w", err)
+	}
+	var no []string
+	for filter, granted := range tok.(*mqtt.SubscribeToken).Result() {
+		if granted == 0x80 {
+			no = append(no, filter)
+		}
+	}
+	if len(no) == 0 {
+		return "", nil
+	}
+	slices.Sort(no)
+	return "the broker refuses " + strings.Join(no, ", "), nil
+}
+
+// pump publishes what the gateway says until the connection is lost or ctx ends; then it gives what waits a second.
+func (c *Client) pump(ctx context.Context, client mqtt.Client, lost <-chan error) error {
+	var sent []mqtt.Token
+	done := ctx.Done()
+	var limit <-chan time.Time
+	for {
+		queue := c.out.queue
+		if len(sent) >= inFlight {
+			queue = nil
+		}
+		var oldest <-chan struct{}
+		if len(sent) > 0 {
+			oldest = sent[0].Done()
+		} else if done == nil && len(queue) == 0 {
+			return ctx.Err()
+		}
+		select {
+		case m := <-queue:
+			c.echo.said(m)
+			sent = append(sent, client.Publish(m.Topic, m.QoS, m.Retain, m.Payload))
+			c.out.took(m)
+		case <-oldest:
+			if err := sent[0].Error(); err != nil {
+				return c.lose(fmt.Errorf("publish: %w", err))
+			}
+			sent = sent[1:]
+		case err := <-lost:
+			return c.lose(err)
+		case <-done:
+			c.up.Store(false)
+			done, limit = nil, time.After(time.Second)
+		case <-limit:
+			return c.lose(ctx.Err())
+		}
+	}
+}
+
+// lose drops what waits: when the broker is back it would be old.
+func (c *Client) lose(err error) error {
+	c.up.Store(false)
+	for {
+		select {
+		case m := <-c.out.queue:
+			c.out.took(m)
+			c.out.dropped.Add(1)
+		default:
+			return err
+		}
+	}
+}

@@ -1,0 +1,249 @@
+package local
+
+import (
+	"encoding/json"
+	"errors"
+	"io/fs"
+	"log/slog"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	mqtt "github.com/mochi-mqtt/server/v2"
+	"github.com/mochi-mqtt/server/v2/hooks/storage"
+	"github.com/mochi-mqtt/server/v2/packets"
+)
+
+// sessionFile keeps persistent sessions over a restart: JSON, replaced in one step two seconds after something changed
+// and when the broker is closed,
+//
+//	{"version":1,"sessions":[{"id":"...","user":"...","protocol":4,"expiry":0,
+//	  "subscriptions":[{"filter":"a/#","qos":1,...}],
+//	  "messages":[{"id":7,"topic":"a/b","payload":"BASE64","qos":1,"retain":false}]}]}
+//
+// Messages are those with QoS > 0 that wait for a client that is away, in order. While a client is here its messages
+// are not written: they change too often for an SD card. A crash loses at most the last two seconds; a file that is
+// damaged is set aside.
+type sessionFile struct {
+	file  string
+	log   *slog.Logger
+	dirty atomic.Bool
+	mu    sync.Mutex
+	bad   bool // the last attempt to write failed
+	read  *restored
+}
+
+type savedSessions struct {
+	Version  int            `json:"version"`
+	Sessions []savedSession `json:"sessions"`
+}
+
+type savedSession struct {
+	ID            string         `json:"id"`
+	User          string         `json:"user,omitempty"`
+	Protocol      byte           `json:"protocol"`
+	Expiry        uint32         `json:"expiry,omitempty"` // MQTT 5, seconds
+	Subscriptions []savedFilter  `json:"subscriptions,omitempty"`
+	Messages      []savedMessage `json:"messages,omitempty"`
+}
+
+type savedFilter struct {
+	Filter            string `json:"filter"`
+	QoS               byte   `json:"qos"`
+	Identifier        int    `json:"identifier,omitempty"`
+	NoLocal           bool   `json:"no_local,omitempty"`
+	RetainAsPublished bool   `json:"retain_as_published,omitempty"`
+	RetainHandling    byte   `json:"retain_handling,omitempty"`
+}
+
+type savedMessage struct {
+	ID      uint16 `json:"id"`
+	Topic   string `json:"topic"`
+	Payload []byte `json:"payload"`
+	QoS     byte   `json:"qos"`
+	Retain  bool   `json:"retain,omitempty"`
+}
+
+// restored is the file in the form in which the server asks for it.
+type restored struct {
+	clients       []storage.Client
+	subscriptions []storage.Subscription
+	messages      []storage.Message
+}
+
+// touch notes that the file is out of date.
+func (s *sessionFile) touch() { s.dirty.Store(true) }
+
+// save writes the file if it is out of date. A disk that does not take it is reported once.
+func (s *sessionFile) save(snapshot func() savedSessions) {
+	if s.file == "" || !s.dirty.Swap(false) {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	data, err := json.Marshal(snapshot())
+	if err == nil {
+		err = replaceFile(s.file, data)
+	}
+	if err != nil && !s.bad {
+		s.log.Warn("local broker: cannot keep the sessions", "error", err)
+	}
+	if s.bad = err != nil; s.bad {
+		s.touch()
+	}
+}
+
+func (b *Broker) snapshot() savedSessions {
+	all := savedSessions{Version: 1}
+	for id, cl := range b.srv.Clients.GetAll() {
+		c := connOf(cl)
+		if c == nil || !c.keep.persistent {
+			continue
+		}
+		s := savedSession{ID: id, User: c.keep.user, Protocol: c.keep.protocol, Expiry: c.keep.expiry}
+		for _, sub := range cl.State.Subscriptions.GetAll() {
+			s.Subscriptions = append(s.Subscriptions, savedFilter{Filter: sub.Filter, QoS: sub.Qos, Identifier: sub.Identifier,
+				NoLocal: sub.NoLocal, RetainAsPublished: sub.RetainAsPublished, RetainHandling: sub.RetainHandling})
+		}
+		if cl.Closed() {
+			for _, pk := range cl.State.Inflight.GetAll(false) {
+				if pk.FixedHeader.Type == packets.Publish {
+					s.Messages = append(s.Messages, savedMessage{ID: pk.PacketID, Topic: pk.TopicName, Payload: pk.Payload,
+						QoS: pk.FixedHeader.Qos, Retain: pk.FixedHeader.Retain})
+				}
+			}
+		}
+		all.Sessions = append(all.Sessions, s)
+	}
+	return all
+}
+
+// load reads the file.
+func (s *sessionFile) load() []savedSession {
+	if s.file == "" {
+		return nil
+	}
+	data, err := os.ReadFile(s.file)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	var all savedSessions
+	if err == nil {
+		err = json.Unmarshal(data, &all)
+	}
+	if err == nil && all.Version != 1 {
+		err = errors.New("written by another version")
+	}
+	if err != nil {
+		s.log.Warn("local broker: the kept sessions cannot be read and are set aside", "file", s.file, "error", err)
+		_ = os.Rename(s.file, s.file+".bad")
+		return nil
+	}
+	return all.Sessions
+}
+
+// restored reads the file at the first call and numbers its messages.
+func (b *Broker) restored() *restored {
+	if b.sessions.read != nil {
+		return b.sessions.read
+	}
+	r := &restored{}
+	for _, s := range b.sessions.load() {
+		if len(r.clients) >= b.opt.MaxSessions {
+			break
+		}
+		r.clients = append(r.clients, storage.Client{ID: s.ID, Username: []byte(s.User), ProtocolVersion: s.Protocol,
+			Properties: storage.ClientProperties{SessionExpiryInterval: s.Expiry, SessionExpiryIntervalFlag: s.Expiry > 0}})
+		for _, f := range s.Subscriptions {
+			if validFilter(f.Filter) {
+				r.subscriptions = append(r.subscriptions, storage.Subscription{Client: s.ID, Filter: f.Filter, Qos: min(f.QoS, 2),
+					Identifier: f.Identifier, NoLocal: f.NoLocal, RetainAsPublished: f.RetainAsPublished, RetainHandling: f.RetainHandling})
+			}
+		}
+		for _, m := range s.Messages[:min(len(s.Messages), b.opt.MaxQueue)] {
+			if m.ID != 0 && validTopic(m.Topic) {
+				r.messages = append(r.messages, storage.Message{Client: s.ID, PacketID: m.ID, TopicName: m.Topic, Payload: m.Payload,
+					Created:     b.order.Add(1),
+					FixedHeader: packets.FixedHeader{Type: packets.Publish, Qos: min(max(m.QoS, 1), 2), Retain: m.Retain}})
+			}
+		}
+	}
+	b.sessions.read = r
+	return r
+}
+
+// adopt gives each session out of the file a connection that is closed, so that the same bounds hold for it.
+func (b *Broker) adopt() {
+	for _, cl := range b.srv.Clients.GetAll() {
+		c := newConn(nil, nil, 0)
+		c.keep = keepOf(cl)
+		c.held.Store(1 << 40)
+		c.end(nil)
+		cl.Net.Conn = c
+	}
+	b.sessions.read = &restored{}
+}
+
+// keeping is what the file has of a client, as it was when it connected.
+type keeping struct {
+	persistent bool
+	user       string
+	protocol   byte
+	expiry     uint32
+}
+
+func keepOf(cl *mqtt.Client) keeping {
+	return keeping{persistent: persistent(cl), user: string(cl.Properties.Username),
+		protocol: cl.Properties.ProtocolVersion, expiry: cl.Properties.Props.SessionExpiryInterval}
+}
+
+// housekeeping does what must be done now and then: sessions that are away for too long, what expires, the file.
+func (b *Broker) housekeeping() {
+	tick := time.NewTicker(2 * time.Second)
+	defer tick.Stop()
+	for n := 0; ; n++ {
+		select {
+		case <-b.stop:
+			return
+		case now := <-tick.C:
+			if n%30 == 0 {
+				b.retained.expire(now)
+				b.endSessions(now)
+			}
+			b.sessions.save(b.snapshot)
+		}
+	}
+}
+
+func (b *Broker) endSessions(now time.Time) {
+	for id, cl := range b.srv.Clients.GetAll() {
+		if now.Sub(b.awaySince(cl)) < sessionLife {
+			continue
+		}
+		b.mu.Lock()
+		current, _ := b.srv.Clients.Get(id)
+		if current == cl && b.live[id] == nil {
+			b.srv.Clients.Delete(id)
+			b.drop(cl)
+		}
+		b.mu.Unlock()
+	}
+}
+
+// awaySince is when a session's client went away: now for one that is here.
+func (b *Broker) awaySince(cl *mqtt.Client) time.Time {
+	if !cl.Closed() {
+		return time.Now()
+	}
+	c := connOf(cl)
+	if c == nil {
+		return b.started // from the file
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.closed {
+		return time.Now()
+	}
+	return c.ended
+}

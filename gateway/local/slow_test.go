@@ -1,0 +1,192 @@
+package local
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// stall subscribes to everything with QoS 0 and 1 and never reads again.
+func stall(t *testing.T, b *Broker) net.Conn {
+	c := raw(t, b)
+	_ = c.(*net.TCPConn).SetReadBuffer(128 << 10)
+	sub := []byte{0x82, 6, 0, 1, 0, 1, '#', 1}
+	if _, err := c.Write(append(connectPacket("stalled", true), sub...)); err != nil {
+		t.Fatal(err)
+	}
+	answer := make([]byte, 9)
+	if _, err := c.Read(answer); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the subscription", func() bool { return b.Stats().Subscriptions > 0 })
+	return c
+}
+
+func TestStalledSubscriber(t *testing.T) {
+	b := startBroker(t, Options{})
+	stalled := stall(t, b)
+	p := connect(t, pahoOptions(b.tcp(), "p"))
+	s := connect(t, pahoOptions(b.tcp(), "s"))
+	s.subscribe(t, "last", 1)
+	start := time.Now()
+	payload := strings.Repeat("x", 20000)
+	var before, after runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	for i := range 500 { // 20 MB for the one that does not read, of both kinds
+		p.publish(t, "big", byte(i%2), false, payload)
+		if err := b.Publish("own", []byte(payload), i%2 == 0); err != nil && !errors.Is(err, ErrFull) {
+			t.Fatal(err)
+		}
+	}
+	p.publish(t, "last", 1, false, "x")
+	want(t, s.next(t), "last=x")
+	if d := time.Since(start); d > 4*time.Second {
+		t.Errorf("others waited %v for one that does not read", d)
+	}
+	runtime.GC()
+	runtime.ReadMemStats(&after)
+	if grown := int64(after.HeapAlloc) - int64(before.HeapAlloc); grown > 6<<20 {
+		t.Errorf("%d bytes are kept for it", grown)
+	}
+	if b.Stats().Slow == 0 {
+		t.Error("nothing counted")
+	}
+	stalled.Write([]byte{0xc0, 0}) // it still has its connection, and reads again
+	for typ := byte(0); typ != 13; {
+		typ, _ = readPacket(t, stalled)
+	}
+	start = time.Now()
+	c := raw(t, b) // it comes back
+	c.Write(connectPacket("stalled", true))
+	answer := make([]byte, 4)
+	if _, err := c.Read(answer); err != nil || answer[0] != 0x20 || answer[3] != 0 {
+		t.Fatal(answer, err)
+	}
+	if d := time.Since(start); d > 3*time.Second {
+		t.Errorf("its return took %v", d)
+	}
+}
+
+func TestCloseWithStalledSubscriber(t *testing.T) {
+	b := startBroker(t, Options{})
+	stall(t, b)
+	for range 200 {
+		_ = b.Publish("own", make([]byte, 20000), false)
+	}
+	start := time.Now()
+	b.Close()
+	b.Close()
+	if d := time.Since(start); d > 5*time.Second {
+		t.Errorf("Close took %v", d)
+	}
+	if err := b.Publish("a", nil, false); !errors.Is(err, ErrClosed) {
+		t.Error(err)
+	}
+	if s := b.Status(); s.Up {
+		t.Errorf("%+v", s)
+	}
+}
+
+// A stalled Intake must not keep the broker from closing.
+func TestCloseIsBounded(t *testing.T) {
+	t.Parallel()
+	release := make(chan struct{})
+	entered := make(chan struct{}, 1)
+	b := startBroker(t, Options{Intake: func(Message) error { entered <- struct{}{}; <-release; return nil }})
+	p := connect(t, pahoOptions(b.tcp(), "p"))
+	p.Publish("a", 1, false, "x")
+	<-entered
+	start := time.Now()
+	b.Close()
+	if d := time.Since(start); d > 5*time.Second {
+		t.Errorf("Close took %v", d)
+	}
+	close(release)
+}
+
+// 200 clients that connect and vanish leave nothing behind.
+func TestVanishingClients(t *testing.T) {
+	b := startBroker(t, Options{})
+	settle := func() int { runtime.GC(); return runtime.NumGoroutine() }
+	before := settle()
+	var all sync.WaitGroup
+	for i := range 200 {
+		all.Go(func() {
+			c, err := net.Dial("tcp", b.Addr().String())
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer c.Close()
+			_ = c.SetDeadline(time.Now().Add(patience))
+			switch i % 4 {
+			case 0: // no CONNECT
+				return
+			case 1: // half of it
+				c.Write(connectPacket("half", true)[:9])
+				return
+			}
+			c.Write(connectPacket(fmt.Sprint("v", i), true))
+			c.Write([]byte{0x82, 6, 0, 1, 0, 1, '#', 1})
+			answer := make([]byte, 9)
+			for n := 0; n < 9; {
+				k, err := c.Read(answer[n:])
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				n += k
+			}
+			if i%4 == 3 {
+				_ = c.(*net.TCPConn).SetLinger(0) // RST
+			}
+		})
+	}
+	all.Wait()
+	eventually(t, "no goroutine more than before", func() bool { return settle() <= before })
+	if s := b.Stats(); s.Clients != 0 || s.Sessions != 0 || s.Subscriptions != 0 {
+		t.Errorf("%+v", s)
+	}
+}
+
+// A client that asks and does not read the answers is not read any more, until it does.
+func TestAnswersWait(t *testing.T) {
+	const pings = 200_000 // 400 kB of answers; 256 KiB and little more may wait
+	b := startBroker(t, Options{MaxPacket: 1000})
+	ours, theirs := net.Pipe()
+	served := make(chan struct{})
+	go func() {
+		defer close(served)
+		b.serve(theirs, remoteAddr("127.0.0.1:1"))
+	}()
+	written := make(chan error, 1)
+	go func() {
+		_, err := ours.Write(append(connectPacket("p", true), bytes.Repeat([]byte{0xc0, 0}, pings)...))
+		written <- err
+	}()
+	eventually(t, "a full buffer", func() bool {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		for c := range b.conns {
+			return c.congested()
+		}
+		return false
+	})
+	_ = ours.SetReadDeadline(time.Now().Add(patience))
+	if n, err := io.ReadFull(ours, make([]byte, 4+2*pings)); err != nil {
+		t.Fatalf("%d bytes of answers: %v", n, err)
+	}
+	if err := <-written; err != nil {
+		t.Fatal(err)
+	}
+	ours.Close()
+	<-served
+}

@@ -128,7 +128,11 @@ func cutAt(t *testing.T, f brokertest.Fault) {
 	b, p := listen(t, f)
 	cfg := Config{URL: "mqtt://" + p.Addr(), ClientID: "gw", Subscribe: []Subscription{{"cmd/#", 1}}}
 	acked := map[string]bool{}
+	start := time.Now()
 	lost := deliver(t, cfg, acked)
+	if d := time.Since(start); d > handOver*3/4 {
+		t.Errorf("took %v: somebody waited for a dead client", d)
+	}
 	p.Set()
 	if again := deliver(t, cfg, acked); again != nil {
 		t.Fatalf("without a fault: %v", again)

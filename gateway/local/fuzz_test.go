@@ -204,7 +204,10 @@ func TestBounds(t *testing.T) {
 			t.Errorf("%s: %x % x", short(filter), typ, body)
 		}
 	}
-	c.Close()
+	c.Write(connectPacket("raw", true)) // once more
+	if _, err := c.Read(make([]byte, 1)); err == nil {
+		t.Error("a second CONNECT")
+	}
 	gone := func(n int) {
 		t.Helper()
 		eventually(t, "room", func() bool { return b.Stats().Clients == n })
@@ -252,7 +255,8 @@ func TestBounds(t *testing.T) {
 		t.Errorf("150 messages in %v", d)
 	}
 	for _, line := range []string{"a packet is too large", "not a topic to publish to", "$SYS is not for clients", "too many clients",
-		"too many persistent sessions", "a client id that is too long", "not valid\" client=raw", "not valid\" client=p", "it sends too fast"} {
+		"too many persistent sessions", "a client id that is too long", "not valid\" client=raw", "not valid\" client=p", "it sends too fast",
+		"not what MQTT allows"} {
 		if n := strings.Count(log.String(), line); n != 1 {
 			t.Errorf("%q is in the log %d times", line, n)
 		}

@@ -105,12 +105,17 @@ func (h *hook) OnConnectAuthenticate(cl *mqtt.Client, pk packets.Packet) bool {
 	return true
 }
 
-// OnSessionEstablish: from here on the client is known by its id.
+// OnSessionEstablish: from here on the client is known by its id. A session is for the user that began it only.
 func (h *hook) OnSessionEstablish(cl *mqtt.Client, pk packets.Packet) {
 	c := connOf(cl)
 	h.b.takeOver(c, cl.ID)
 	old, ok := h.b.srv.Clients.Get(cl.ID)
-	if ok && connOf(old) != nil && !pk.Connect.Clean {
+	switch {
+	case !ok:
+	case !bytes.Equal(old.Properties.Username, cl.Properties.Username): // not whose session it is
+		h.b.srv.Clients.Delete(cl.ID)
+		h.b.drop(old)
+	case !pk.Connect.Clean:
 		c.ids.inherit(&connOf(old).ids)
 	}
 	c.keep = keepOf(cl)
@@ -126,11 +131,12 @@ func (h *hook) OnDisconnect(cl *mqtt.Client, err error, expire bool) {
 	if c == nil {
 		return
 	}
+	cause := c.why() // ours, or nil
 	_ = c.closeFor(err)
 	if !expire {
 		h.b.sessions.touch()
 	}
-	switch cause := c.why(); {
+	switch {
 	case errors.Is(cause, errOverflow), isTimeout(cause):
 		h.b.refusals.add(cl.ID, "it reads too slowly and was disconnected", "remote", c.remote.String())
 	case errors.Is(err, packets.ErrPacketTooLarge):

@@ -50,4 +50,5 @@ var (
 	ErrClosed = errors.New("local: closed")
 	ErrAway   = errors.New("local: the broker is away")
 	ErrTopic  = errors.New("local: not a valid topic")
+	ErrSize   = errors.New("local: too large a message")
 )

@@ -29,9 +29,13 @@ func (o *outbox) init(limit int) {
 }
 
 func (o *outbox) put(topic string, payload []byte, retain bool) error {
-	if !validTopic(topic) || len(payload) > o.limit-len(topic)-16 {
+	if !validTopic(topic) {
 		o.dropped.Add(1)
 		return ErrTopic
+	}
+	if len(payload) > o.limit-len(topic)-16 {
+		o.dropped.Add(1)
+		return ErrSize
 	}
 	o.mu.RLock()
 	defer o.mu.RUnlock()

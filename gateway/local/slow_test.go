@@ -159,7 +159,7 @@ func TestVanishingClients(t *testing.T) {
 
 // A client that asks and does not read the answers is not read any more, until it does.
 func TestAnswersWait(t *testing.T) {
-	const pings = 200_000 // 400 kB of answers; 256 KiB and little more may wait
+	const pings = 150_000 // 300 kB of answers; 256 KiB and little more may wait
 	b := startBroker(t, Options{MaxPacket: 1000})
 	ours, theirs := net.Pipe()
 	served := make(chan struct{})

@@ -282,6 +282,9 @@ func (f *forward) commands(ctx context.Context, s *bridge.Session) error {
 }
 
 func (f *forward) incoming(ctx context.Context, s *bridge.Session, m bridge.Message) {
+	if m.Echo {
+		return // what we have published ourselves comes back where a rule goes both ways
+	}
 	if m.Topic == f.statusTopic() {
 		f.contradict(ctx, s, m)
 		return

@@ -50,7 +50,7 @@ func TestLookAndSteer(t *testing.T) {
 	m, port := simulated(t, sim.Config{Motes: 2, Period: time.Second, Seed: 3})
 	file, socket := site(t, port, 0, "")
 	gatewayProcess(t, "run", "--config", file)
-	awaitStatus(t, socket, func(s control.Status) bool { return s.OK && m.Subscribed(4) })
+	awaitStatus(t, socket, func(s control.Status) bool { return s.OK && m.Stats().Samples >= 4 })
 	run := func(args ...string) (string, int) {
 		out, errs, code := meshgate(t, "", append(args, "--socket", socket)...)
 		return out + errs, code

@@ -47,6 +47,7 @@ type mesh struct {
 	leds            map[smartmesh.MAC]bool // as the motes have confirmed
 	holds           map[smartmesh.MAC]*time.Timer
 	ended           bool
+	mute            bool // of the goroutine that holds the session: getNetworkConfig is not answered
 }
 
 // meshInfo is what manager/NAME/status tells.
@@ -148,11 +149,6 @@ func (m *mesh) start(ctx context.Context, s *smartmesh.Session) error {
 	if _, err := s.GetNetworkInfo(ctx); err != nil {
 		return err
 	}
-	if net, err := s.GetNetworkConfig(ctx); err == nil {
-		info.networkID = &net.NetworkID
-	} else if !isRC(err) {
-		return err
-	}
 	m.mu.Lock()
 	m.info = info
 	m.mu.Unlock()
@@ -169,6 +165,9 @@ func (m *mesh) start(ctx context.Context, s *smartmesh.Session) error {
 	if err := m.readMotes(ctx, s); err != nil {
 		return err
 	}
+	if err := m.readNetworkID(ctx, s); err != nil {
+		return err
+	}
 	m.session.up(info.mac + ", version " + info.version)
 	m.publishStatus("connected", nil)
 	return nil
@@ -177,6 +176,26 @@ func (m *mesh) start(ctx context.Context, s *smartmesh.Session) error {
 func isRC(err error) bool {
 	var rc *smartmesh.RCError
 	return errors.As(err, &rc)
+}
+
+// readNetworkID asks for the one thing that is only nice to know. A manager that does not even
+// answer costs the session; it is not asked again.
+func (m *mesh) readNetworkID(ctx context.Context, s *smartmesh.Session) error {
+	if m.mute {
+		return nil
+	}
+	m.mute = true
+	net, err := s.GetNetworkConfig(ctx)
+	if err != nil && !isRC(err) {
+		return err
+	}
+	m.mute = false
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.info.networkID = nil; err == nil {
+		m.info.networkID = &net.NetworkID
+	}
+	return nil
 }
 
 // readClock takes a sample of the manager's clock; it doubles as the sign that the manager lives.

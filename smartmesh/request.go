@@ -115,6 +115,9 @@ func (s *Session) start(r *request) error {
 	r.seq = s.seq
 	s.seq++
 	r.waits = usualWaits
+	if s.opt.Patience > 0 {
+		r.waits = []time.Duration{s.opt.Patience}
+	}
 	if r.row.is(slow) {
 		r.waits = slowWaits
 	}

@@ -19,6 +19,8 @@ type Options struct {
 	OnNotify func(Notification)
 	Log      *slog.Logger // nil: none
 	Stats    *Stats       // nil: its own. May be shared by the sessions of one port, one after the other
+	// Patience, if not 0, is how long a request waits for its response, sent only once: for a port that repeats by itself.
+	Patience time.Duration
 }
 
 // closeLimit bounds the farewell of Close.

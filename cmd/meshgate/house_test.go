@@ -18,7 +18,7 @@ var house = map[string][]string{
 	"smartmesh":         {"hdlc"},
 	"smartmesh/oap":     {},
 	"smartmesh/health":  {},
-	"smartmesh/mux":     {},
+	"smartmesh/mux":     {"hdlc"},
 	"smartmesh/sim":     {"hdlc"},
 	"gpio":              {},
 	"bridge":            {},

@@ -20,6 +20,8 @@
 //	a740a0f5 000c 0000 01 | 04 3031323334353637
 //	a740a0f5 0005 0000 01 | 00 04
 //
+// Server is the mux itself, over a session that somebody else holds; Port is a client that passes for the manager's port.
+//
 // Source: the SmartMesh SDK's MuxMsg and IpMgrConnectorMuxInternal; the source of the Serial Mux of 2010.
 package mux
 

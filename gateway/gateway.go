@@ -38,6 +38,8 @@ type Hardware struct {
 
 	Door func() (net.Listener, error)                                      // of the control socket; nil: none
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error) // to brokers; nil: TCP
+
+	Listen func(addr string) (net.Listener, error) // for clients of shared ports; nil: TCP
 }
 
 // Gateway is a running gateway.
@@ -146,6 +148,9 @@ func (g *Gateway) parts() ([]func(context.Context), error) {
 		m := newMesh(cfg, g)
 		g.mesh = append(g.mesh, m)
 		parts = append(parts, m.run)
+		if m.share != nil {
+			parts = append(parts, m.share.run)
+		}
 	}
 	for _, cfg := range g.cfg.Bridges {
 		f, err := newForward(cfg, g)

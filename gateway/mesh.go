@@ -47,7 +47,8 @@ type mesh struct {
 	leds            map[smartmesh.MAC]bool // as the motes have confirmed
 	holds           map[smartmesh.MAC]*time.Timer
 	ended           bool
-	mute            bool // of the goroutine that holds the session: getNetworkConfig is not answered
+	mute            bool   // of the goroutine that holds the session: getNetworkConfig is not answered
+	share           *share // nil: the port is not shared
 }
 
 // meshInfo is what manager/NAME/status tells.
@@ -62,6 +63,7 @@ func newMesh(cfg config.Manager, g *Gateway) *mesh {
 		leds: map[smartmesh.MAC]bool{}, holds: map[smartmesh.MAC]*time.Timer{},
 		serial: g.links.add("serial", cfg.Name, cfg.Port), session: g.links.add("session", cfg.Name, "")}
 	m.motes = newMotes(m.publishMote)
+	m.share = newShare(cfg.Share, m)
 	return m
 }
 
@@ -92,12 +94,13 @@ func (m *mesh) once(ctx context.Context, up func(...any)) error {
 		return err
 	}
 	m.serial.up(m.cfg.Port)
-	s, err := smartmesh.Connect(ctx, port, smartmesh.Options{OnNotify: m.notified, Log: m.log, Stats: &m.stats})
+	s, err := smartmesh.Connect(ctx, port, m.options())
 	if err != nil {
 		return err
 	}
 	var wg sync.WaitGroup
 	work, stop := context.WithCancelCause(ctx)
+	defer m.share.end()
 	defer wg.Wait()
 	defer s.Close()
 	defer stop(nil)
@@ -114,6 +117,7 @@ func (m *mesh) hold(ctx context.Context, s *smartmesh.Session, up func(...any)) 
 		return err
 	}
 	m.live.Store(s)
+	m.share.begin(s)
 	up("mac", m.info.mac, "version", m.info.version, "motes", len(m.motes.list("")))
 	clock, list := time.NewTicker(clockPeriod), time.NewTicker(listPeriod)
 	defer clock.Stop()
@@ -155,11 +159,7 @@ func (m *mesh) start(ctx context.Context, s *smartmesh.Session) error {
 	if err := m.readClock(ctx, s); err != nil { // before the first packet needs it
 		return err
 	}
-	unacked := smartmesh.Filter(0)
-	if m.cfg.Data == "unacknowledged" {
-		unacked = unackedWanted
-	}
-	if err := s.Subscribe(ctx, wanted, unacked); err != nil {
+	if err := s.Subscribe(ctx, wanted, m.unacked()); err != nil {
 		return err
 	}
 	if err := m.readMotes(ctx, s); err != nil {

@@ -16,10 +16,11 @@ import (
 	"go.bug.st/serial"
 	"golang.org/x/sys/unix"
 
+	"github.com/meshgate/meshgate/smartmesh/mux"
 	"github.com/meshgate/meshgate/smartmesh/sim"
 )
 
-// ports opens what a manager's port names: a device path, tcp://HOST:PORT or sim:. A simulated
+// ports opens what a manager's port names: a device path, tcp://HOST:PORT, mux://HOST:PORT or sim:. A simulated
 // manager lives on while its port is closed, as a real one does.
 type ports struct {
 	log  *slog.Logger
@@ -48,6 +49,8 @@ func (p *ports) open(ctx context.Context, port string) (io.ReadWriteCloser, erro
 		return p.openSim(port)
 	case strings.HasPrefix(port, "tcp://"):
 		return openTCP(ctx, strings.TrimPrefix(port, "tcp://"))
+	case strings.HasPrefix(port, "mux://"):
+		return openMux(ctx, strings.TrimPrefix(port, "mux://"))
 	}
 	return openSerial(port)
 }
@@ -85,10 +88,19 @@ func (p *ports) sim(port string) (*sim.Manager, error) {
 
 // openTCP connects to serial bytes over TCP, as ser2net gives them. Keep-alives find a host that
 // has gone within half a minute also when nothing is sent.
-func openTCP(ctx context.Context, addr string) (io.ReadWriteCloser, error) {
+func openTCP(ctx context.Context, addr string) (net.Conn, error) {
 	d := net.Dialer{Timeout: 10 * time.Second,
 		KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 15 * time.Second, Interval: 5 * time.Second, Count: 3}}
 	return d.DialContext(ctx, "tcp", addr)
+}
+
+// openMux connects to a Serial Mux, ours or the vendor's.
+func openMux(ctx context.Context, addr string) (io.ReadWriteCloser, error) {
+	conn, err := openTCP(ctx, addr)
+	if err != nil {
+		return nil, err
+	}
+	return mux.Open(ctx, conn, mux.DefaultSecret)
 }
 
 // openSerial opens a tty as the manager's API port wants it (serial.md, section 1): 115200 8N1, no

@@ -151,6 +151,9 @@ func (g *Gateway) parts() ([]func(context.Context), error) {
 		if m.share != nil {
 			parts = append(parts, m.share.run)
 		}
+		if m.recording != nil {
+			parts = append(parts, m.recording.run)
+		}
 	}
 	for _, cfg := range g.cfg.Bridges {
 		f, err := newForward(cfg, g)

@@ -47,8 +47,9 @@ type mesh struct {
 	leds            map[smartmesh.MAC]bool // as the motes have confirmed
 	holds           map[smartmesh.MAC]*time.Timer
 	ended           bool
-	mute            bool   // of the goroutine that holds the session: getNetworkConfig is not answered
-	share           *share // nil: the port is not shared
+	mute            bool       // of the goroutine that holds the session: getNetworkConfig is not answered
+	share           *share     // nil: the port is not shared
+	recording       *recording // nil: it is not recorded
 }
 
 // meshInfo is what manager/NAME/status tells.
@@ -63,7 +64,7 @@ func newMesh(cfg config.Manager, g *Gateway) *mesh {
 		leds: map[smartmesh.MAC]bool{}, holds: map[smartmesh.MAC]*time.Timer{},
 		serial: g.links.add("serial", cfg.Name, cfg.Port), session: g.links.add("session", cfg.Name, "")}
 	m.motes = newMotes(m.publishMote)
-	m.share = newShare(cfg.Share, m)
+	m.share, m.recording = newShare(cfg.Share, m), newRecording(cfg.Record, m)
 	return m
 }
 
@@ -94,7 +95,7 @@ func (m *mesh) once(ctx context.Context, up func(...any)) error {
 		return err
 	}
 	m.serial.up(m.cfg.Port)
-	s, err := smartmesh.Connect(ctx, port, m.options())
+	s, err := smartmesh.Connect(ctx, m.recording.tap(port), m.options())
 	if err != nil {
 		return err
 	}

@@ -20,15 +20,16 @@ var house = map[string][]string{
 	"smartmesh/health":  {},
 	"smartmesh/mux":     {"hdlc"},
 	"smartmesh/sim":     {"hdlc"},
+	"smartmesh/tape":    {"hdlc"},
 	"gpio":              {},
 	"bridge":            {},
 	"bridge/spool":      {},
 	"bridge/brokertest": {},
-	"gateway":           {"gateway/config", "gateway/control", "gateway/local", "smartmesh", "smartmesh/oap", "smartmesh/health", "smartmesh/mux", "smartmesh/sim", "gpio", "bridge", "bridge/spool"},
+	"gateway":           {"gateway/config", "gateway/control", "gateway/local", "smartmesh", "smartmesh/oap", "smartmesh/health", "smartmesh/mux", "smartmesh/sim", "smartmesh/tape", "gpio", "bridge", "bridge/spool"},
 	"gateway/config":    {"gpio", "bridge"},
 	"gateway/control":   {},
 	"gateway/local":     {},
-	"cmd/meshgate":      {"gateway", "gateway/config", "gateway/control", "gateway/local", "gpio", "bridge", "bridge/spool", "hdlc", "smartmesh", "smartmesh/oap", "smartmesh/health", "smartmesh/mux", "smartmesh/sim"},
+	"cmd/meshgate":      {"gateway", "gateway/config", "gateway/control", "gateway/local", "gpio", "bridge", "bridge/spool", "hdlc", "smartmesh", "smartmesh/oap", "smartmesh/health", "smartmesh/mux", "smartmesh/sim", "smartmesh/tape"},
 }
 
 // owners lists the third-party modules and the rooms, two at most, that may import them.

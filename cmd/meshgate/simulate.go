@@ -21,13 +21,18 @@ import (
 func simulateCmd() *cobra.Command {
 	cfg := sim.Config{Motes: 5, Period: 2 * time.Second, Seed: 1}
 	var link, listen, extra, level string
+	var again replay
 	cmd := &cobra.Command{
 		Use: "simulate", Short: "Simulate a SmartMesh IP manager with motes, on a pty or a TCP port", Args: cobra.NoArgs,
 		Example: "  meshgate simulate --pty /tmp/manager      then: port: /tmp/manager\n" +
-			"  meshgate simulate --listen 127.0.0.1:9911  then: port: tcp://127.0.0.1:9911",
+			"  meshgate simulate --listen 127.0.0.1:9911  then: port: tcp://127.0.0.1:9911\n" +
+			"  meshgate simulate --replay main.tape --pty /tmp/manager      what `record: main.tape` has kept",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if (link == "") == (listen == "") {
 				return status{exitUsage, errors.New("say where: --pty LINK or --listen HOST:PORT")}
+			}
+			if again.file != "" {
+				return again.run(cmd, link, listen, level)
 			}
 			if extra != "" {
 				faults, err := sim.ParseURL("sim:?" + extra)
@@ -60,13 +65,20 @@ func simulateCmd() *cobra.Command {
 	cmd.Flags().StringVar(&link, "pty", "", "serve on a pseudo terminal and make this link to it")
 	cmd.Flags().StringVar(&listen, "listen", "", "serve on this TCP address")
 	cmd.Flags().StringVar(&extra, "faults", "", "what goes wrong, as in a sim: port, e.g. noise=0.01&lostack=0.05")
+	cmd.Flags().StringVar(&again.file, "replay", "", "play this recording of a manager's port instead")
+	cmd.Flags().Float64Var(&again.speed, "speed", 1, "of --replay: 10 is ten times as fast")
 	cmd.Flags().StringVar(&level, "log-level", "info", "debug, info, warn or error")
 	return cmd
 }
 
+// server is what speaks as a manager on a port.
+type server interface {
+	Serve(ctx context.Context, rw io.ReadWriteCloser) error
+}
+
 // simulatePTY keeps the terminal open itself, so that a program that closes it hangs nothing up:
 // the manager does not notice either.
-func simulatePTY(ctx context.Context, m *sim.Manager, link string, out io.Writer) error {
+func simulatePTY(ctx context.Context, m server, link string, out io.Writer) error {
 	master, tty, err := pty.Open()
 	if err != nil {
 		return fmt.Errorf("no pseudo terminal: %w", err)

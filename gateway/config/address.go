@@ -164,6 +164,8 @@ func (d *decoder) port(o object) string {
 	switch sch := schemeOf(s); {
 	case s == "auto":
 		return s
+	case sch == "auto":
+		return v.autoPort(s)
 	case sch == "sim":
 		return v.simPort(s)
 	case sch == "tcp", sch == "mux":

@@ -56,7 +56,7 @@ type Config struct {
 // Manager is one SmartMesh IP manager.
 type Manager struct {
 	Name        string
-	Port        string        // "auto", an absolute device path, tcp://HOST:PORT, mux://HOST:PORT, sim:?...
+	Port        string        // "auto", auto:MAC, an absolute device path, tcp://HOST:PORT, mux://HOST:PORT, sim:?...
 	Data        string        // DataReliable or DataUnacknowledged
 	Temperature time.Duration // the report rate every mote is to have; 0: left alone. Whole milliseconds
 	Allow       []string      // API commands that may come over MQTT though they can strand a network

@@ -91,7 +91,7 @@ Try it without hardware:  meshgate run --demo`,
 	root.PersistentFlags().String("socket", "", "control socket of the running daemon (default: the first that is there of\n"+
 		"$RUNTIME_DIRECTORY, /run/meshgate and the state folder, each with /meshgate.sock)")
 	root.AddCommand(runCmd(), checkCmd(), simulateCmd(), statusCmd(), motesCmd(), watchCmd(), setCmd(), callCmd(), oapCmd(),
-		pubCmd(), decodeCmd(), encodeCmd(), bridgeCmd(), versionCmd())
+		pubCmd(), decodeCmd(), encodeCmd(), bridgeCmd(), portsCmd(), versionCmd())
 	return root
 }
 

@@ -20,13 +20,18 @@ import (
 	"github.com/meshgate/meshgate/smartmesh/sim"
 )
 
-// ports opens what a manager's port names: a device path, tcp://HOST:PORT, mux://HOST:PORT or sim:. A simulated
-// manager lives on while its port is closed, as a real one does.
+var errInUse = errors.New("another program uses the port")
+
+// ports opens what a manager's port names: a device path, auto, auto:MAC, tcp://HOST:PORT,
+// mux://HOST:PORT or sim:. A simulated manager lives on while its port is closed, as a real one does.
 type ports struct {
 	log  *slog.Logger
 	ctx  context.Context // of the simulators
 	stop context.CancelFunc
 	wg   sync.WaitGroup
+
+	machine machine
+	finding sync.Mutex // held while the port of auto is looked for
 
 	mu   sync.Mutex
 	sims map[string]*sim.Manager
@@ -34,7 +39,7 @@ type ports struct {
 
 func newPorts(log *slog.Logger) *ports {
 	ctx, stop := context.WithCancel(context.Background())
-	return &ports{log: log, ctx: ctx, stop: stop, sims: map[string]*sim.Manager{}}
+	return &ports{log: log, ctx: ctx, stop: stop, machine: thisMachine(), sims: map[string]*sim.Manager{}}
 }
 
 // close ends the simulators.
@@ -51,6 +56,8 @@ func (p *ports) open(ctx context.Context, port string) (io.ReadWriteCloser, erro
 		return openTCP(ctx, strings.TrimPrefix(port, "tcp://"))
 	case strings.HasPrefix(port, "mux://"):
 		return openMux(ctx, strings.TrimPrefix(port, "mux://"))
+	case port == "auto", strings.HasPrefix(port, "auto:"):
+		return p.openAuto(ctx, port)
 	}
 	return openSerial(port)
 }
@@ -152,7 +159,7 @@ func claim(path string) (*os.File, error) {
 	}
 	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); errors.Is(err, unix.EWOULDBLOCK) {
 		f.Close()
-		return nil, fmt.Errorf("%s: another program uses the port", path)
+		return nil, fmt.Errorf("%s: %w", path, errInUse)
 	}
 	return f, nil
 }
@@ -168,7 +175,7 @@ func portError(path string, err error) error {
 	case errors.As(err, &pe) && pe.Code() == serial.PermissionDenied, errors.Is(err, fs.ErrPermission):
 		return fmt.Errorf("%s may not be opened: the user has to be in the group that owns it (dialout as a rule)", path)
 	case errors.As(err, &pe) && pe.Code() == serial.PortBusy, errors.Is(err, unix.EBUSY):
-		return fmt.Errorf("%s: another program uses the port", path)
+		return fmt.Errorf("%s: %w", path, errInUse)
 	case errors.As(err, &pe) && pe.Code() == serial.InvalidSerialPort:
 		return fmt.Errorf("%s is no serial port", path)
 	}

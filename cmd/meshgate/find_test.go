@@ -254,36 +254,38 @@ func TestFind(t *testing.T) {
 	}
 }
 
+// usages are the ways in which ttyUSB3 may be in use.
+var usages = map[string]func(b *bench, tty string){
+	"lock": func(b *bench, tty string) {
+		f, err := claim(filepath.Join(b.dev, "ttyUSB3"))
+		if err != nil {
+			b.t.Fatal(err)
+		}
+		b.t.Cleanup(func() { f.Close() })
+	},
+	"exclusive": func(b *bench, tty string) {
+		f, err := os.OpenFile(tty, os.O_RDWR|unix.O_NOCTTY, 0)
+		if err != nil {
+			b.t.Fatal(err)
+		}
+		b.t.Cleanup(func() { f.Close() })
+		if err := unix.IoctlSetInt(int(f.Fd()), unix.TIOCEXCL, 0); err != nil {
+			b.t.Fatal(err)
+		}
+	},
+	"process": func(b *bench, tty string) {
+		b.write("proc/4711/comm", "stargazer")
+		b.link(tty, filepath.Join(b.proc, "4711", "fd", "7"))
+	},
+	"lock file": func(b *bench, tty string) {
+		b.write("proc/4711/comm", "minicom")
+		b.write("lock/LCK..ttyUSB3", "      4711")
+	},
+}
+
 // TestFindInUse: a port that somebody uses is neither opened nor written to.
 func TestFindInUse(t *testing.T) {
-	tests := map[string]func(b *bench, tty string){
-		"lock": func(b *bench, tty string) {
-			f, err := claim(filepath.Join(b.dev, "ttyUSB3"))
-			if err != nil {
-				b.t.Fatal(err)
-			}
-			b.t.Cleanup(func() { f.Close() })
-		},
-		"exclusive": func(b *bench, tty string) {
-			f, err := os.OpenFile(tty, os.O_RDWR|unix.O_NOCTTY, 0)
-			if err != nil {
-				b.t.Fatal(err)
-			}
-			b.t.Cleanup(func() { f.Close() })
-			if err := unix.IoctlSetInt(int(f.Fd()), unix.TIOCEXCL, 0); err != nil {
-				b.t.Fatal(err)
-			}
-		},
-		"process": func(b *bench, tty string) {
-			b.write("proc/4711/comm", "stargazer")
-			b.link(tty, filepath.Join(b.proc, "4711", "fd", "7"))
-		},
-		"lock file": func(b *bench, tty string) {
-			b.write("proc/4711/comm", "minicom")
-			b.write("lock/LCK..ttyUSB3", "      4711")
-		},
-	}
-	for name, use := range tests {
+	for name, use := range usages {
 		t.Run(name, func(t *testing.T) {
 			b := newBench(t)
 			b.plug("1-1", "0403", "6011", "Quad RS232-HS", "FT1").add("ttyUSB3", 3)

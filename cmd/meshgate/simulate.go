@@ -18,57 +18,67 @@ import (
 	"github.com/meshgate/meshgate/smartmesh/sim"
 )
 
+// simulation is what `meshgate simulate` is asked for.
+type simulation struct {
+	cfg                        sim.Config
+	link, listen, extra, level string
+	again                      replay
+}
+
 func simulateCmd() *cobra.Command {
-	cfg := sim.Config{Motes: 5, Period: 2 * time.Second, Seed: 1}
-	var link, listen, extra, level string
-	var again replay
+	s := simulation{cfg: sim.Config{Motes: 5, Period: 2 * time.Second, Seed: 1}}
 	cmd := &cobra.Command{
 		Use: "simulate", Short: "Simulate a SmartMesh IP manager with motes, on a pty or a TCP port", Args: cobra.NoArgs,
 		Example: "  meshgate simulate --pty /tmp/manager      then: port: /tmp/manager\n" +
 			"  meshgate simulate --listen 127.0.0.1:9911  then: port: tcp://127.0.0.1:9911\n" +
 			"  meshgate simulate --replay main.tape --pty /tmp/manager      what `record: main.tape` has kept",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if (link == "") == (listen == "") {
+			if (s.link == "") == (s.listen == "") {
 				return status{exitUsage, errors.New("say where: --pty LINK or --listen HOST:PORT")}
 			}
-			if again.file != "" {
-				return again.run(cmd, link, listen, level)
+			if s.again.file != "" {
+				return s.again.run(cmd, s.link, s.listen, s.level)
 			}
-			if extra != "" {
-				faults, err := sim.ParseURL("sim:?" + extra)
-				if err != nil {
-					return status{exitUsage, err}
-				}
-				faults.Motes, faults.Period, faults.Seed = cfg.Motes, cfg.Period, cfg.Seed
-				cfg = faults
-			}
-			log, err := newLog(cmd.ErrOrStderr(), level, "text")
-			if err != nil {
-				return err
-			}
-			m := sim.New(cfg, log)
-			ctx, stop := context.WithCancel(cmd.Context())
-			defer stop()
-			var wg sync.WaitGroup
-			defer wg.Wait()
-			wg.Go(func() { m.Run(ctx) })
-			defer stop()
-			if link != "" {
-				return simulatePTY(ctx, m, link, cmd.OutOrStdout())
-			}
-			return simulateTCP(ctx, m, listen, cmd.OutOrStdout())
+			return s.run(cmd)
 		},
 	}
-	cmd.Flags().IntVar(&cfg.Motes, "motes", cfg.Motes, "how many motes")
-	cmd.Flags().DurationVar(&cfg.Period, "period", cfg.Period, "how often each sends its temperature")
-	cmd.Flags().Int64Var(&cfg.Seed, "seed", cfg.Seed, "of the random numbers")
-	cmd.Flags().StringVar(&link, "pty", "", "serve on a pseudo terminal and make this link to it")
-	cmd.Flags().StringVar(&listen, "listen", "", "serve on this TCP address")
-	cmd.Flags().StringVar(&extra, "faults", "", "what goes wrong, as in a sim: port, e.g. noise=0.01&lostack=0.05")
-	cmd.Flags().StringVar(&again.file, "replay", "", "play this recording of a manager's port instead")
-	cmd.Flags().Float64Var(&again.speed, "speed", 1, "of --replay: 10 is ten times as fast")
-	cmd.Flags().StringVar(&level, "log-level", "info", "debug, info, warn or error")
+	cmd.Flags().IntVar(&s.cfg.Motes, "motes", s.cfg.Motes, "how many motes")
+	cmd.Flags().DurationVar(&s.cfg.Period, "period", s.cfg.Period, "how often each sends its temperature")
+	cmd.Flags().Int64Var(&s.cfg.Seed, "seed", s.cfg.Seed, "of the random numbers")
+	cmd.Flags().StringVar(&s.link, "pty", "", "serve on a pseudo terminal and make this link to it")
+	cmd.Flags().StringVar(&s.listen, "listen", "", "serve on this TCP address")
+	cmd.Flags().StringVar(&s.extra, "faults", "", "what goes wrong, as in a sim: port, e.g. noise=0.01&lostack=0.05")
+	cmd.Flags().StringVar(&s.again.file, "replay", "", "play this recording of a manager's port instead")
+	cmd.Flags().Float64Var(&s.again.speed, "speed", 1, "of --replay: 10 is ten times as fast")
+	cmd.Flags().StringVar(&s.level, "log-level", "info", "debug, info, warn or error")
 	return cmd
+}
+
+// run simulates until the command is ended.
+func (s simulation) run(cmd *cobra.Command) error {
+	if s.extra != "" {
+		faults, err := sim.ParseURL("sim:?" + s.extra)
+		if err != nil {
+			return status{exitUsage, err}
+		}
+		faults.Motes, faults.Period, faults.Seed = s.cfg.Motes, s.cfg.Period, s.cfg.Seed
+		s.cfg = faults
+	}
+	log, err := newLog(cmd.ErrOrStderr(), s.level, "text")
+	if err != nil {
+		return err
+	}
+	m := sim.New(s.cfg, log)
+	ctx, stop := context.WithCancel(cmd.Context())
+	defer stop()
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	wg.Go(func() { m.Run(ctx) })
+	defer stop()
+	if s.link != "" {
+		return simulatePTY(ctx, m, s.link, cmd.OutOrStdout())
+	}
+	return simulateTCP(ctx, m, s.listen, cmd.OutOrStdout())
 }
 
 // server is what speaks as a manager on a port.

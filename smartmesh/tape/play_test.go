@@ -232,28 +232,8 @@ func TestPlayGreeting(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := tape.NewPlayer(entries)
 		for _, want := range []string{"0301", "0302"} {
-			ours, theirs := net.Pipe()
-			var wg sync.WaitGroup
-			wg.Go(func() { p.Serve(t.Context(), theirs) })
-			e := new(ear)
-			s, err := smartmesh.Connect(t.Context(), ours, smartmesh.Options{OnNotify: e.note})
-			if err != nil {
-				t.Fatal(err)
-			}
-			if err := s.Subscribe(t.Context(), 8, 0); err != nil {
-				t.Fatal(err)
-			}
-			select {
-			case <-s.Done():
-				if err := s.Wait(); !errors.Is(err, smartmesh.ErrManagerHello) {
-					t.Error(err)
-				}
-			case <-p.Over():
-			}
-			s.Close()
-			wg.Wait()
-			if len(e.all) != 1 || e.all[0].raw != want {
-				t.Errorf("heard %v, want %s", e.all, want)
+			if got := hearing(t, p); len(got) != 1 || got[0].raw != want {
+				t.Errorf("heard %v, want %s", got, want)
 			}
 		}
 		select {
@@ -262,4 +242,32 @@ func TestPlayGreeting(t *testing.T) {
 			t.Error("it is not over")
 		}
 	})
+}
+
+// hearing has a session with the player until that is lost by a greeting, or everything has been played.
+func hearing(t *testing.T, p *tape.Player) []said {
+	t.Helper()
+	ours, theirs := net.Pipe()
+	var wg sync.WaitGroup
+	wg.Go(func() { p.Serve(t.Context(), theirs) })
+	defer wg.Wait()
+	e := new(ear)
+	s, err := smartmesh.Connect(t.Context(), ours, smartmesh.Options{OnNotify: e.note})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if err := s.Subscribe(t.Context(), 8, 0); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-s.Done():
+		if err := s.Wait(); !errors.Is(err, smartmesh.ErrManagerHello) {
+			t.Error(err)
+		}
+	case <-p.Over():
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.all
 }

@@ -44,13 +44,13 @@ func (g *Gateway) execute(ctx context.Context, c command) {
 	result := strings.TrimSuffix(strings.TrimSuffix(c.topic, "/set"), "/request") + "/result"
 	switch last := parts[len(parts)-1]; {
 	case last == "request" && parts[0] == "manager":
-		g.intake.now(result, g.managerRequest(ctx, parts[1], c), g.hw.ClockRight())
+		g.intake.now(result, g.managerRequest(ctx, parts[1], c))
 	case last == "request":
-		g.intake.now(result, g.oapRequest(ctx, parts[1], c), g.hw.ClockRight())
+		g.intake.now(result, g.oapRequest(ctx, parts[1], c))
 	default:
 		r := g.switchBy(ctx, strings.TrimSuffix(c.topic, "/set"), c)
 		g.log.Info("command", "topic", c.topic, "stage", r.stage, "error", r.err)
-		g.intake.now(result, r.fields(), g.hw.ClockRight())
+		g.intake.now(result, r.fields())
 	}
 }
 

@@ -240,6 +240,7 @@ func (f *forward) outgoing(r spool.Record, historical bool) (bridge.Message, boo
 	if !ok {
 		return bridge.Message{}, false
 	}
+	f.g.dates.again(&r)
 	m, err := render(r, historical)
 	if err != nil {
 		f.log.Error("left out", "error", err)

@@ -33,13 +33,15 @@ type Hardware struct {
 
 	OpenPort   func(ctx context.Context, port string) (io.ReadWriteCloser, error)
 	GPIO       gpio.Machine
-	ClockRight func() bool // whether the host's clock can be trusted for dates
-	Ready      func()      // called once when everything has been started; may be nil
+	ClockRight func() bool                          // whether the host's clock can be trusted for dates
+	Boot       func() (id string, up time.Duration) // which boot of the host this is and how long it has lasted; nil: this process
+	Ready      func()                               // called once when everything has been started; may be nil
 
 	Door func() (net.Listener, error)                                      // of the control socket; nil: none
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error) // to brokers; nil: TCP
 
 	Listen func(addr string) (net.Listener, error) // for clients of shared ports; nil: TCP
+	wall   func() time.Time                        // a clock that a test can set; nil: time.Now
 }
 
 // Gateway is a running gateway.
@@ -53,6 +55,7 @@ type Gateway struct {
 	hub    *hub
 	spool  *spool.Spool
 	intake *intake
+	dates  *dates
 	orders *orders
 
 	bank    *gpio.Bank
@@ -75,6 +78,7 @@ func Run(ctx context.Context, cfg *config.Config, hw Hardware, log *slog.Logger)
 	g.bank = gpio.Open(cfg.Outputs, hw.GPIO, g.outputChanged, log)
 	defer g.bank.Close()
 	defer g.bank.CloseOnPanic()
+	g.dates = newDates(cfg.StateDir, hw, g.boot, log)
 	if err := g.openSpool(); err != nil {
 		return err
 	}
@@ -103,7 +107,7 @@ func (g *Gateway) openSpool() error {
 		return fmt.Errorf("gateway: %w", err)
 	}
 	g.spool = sp
-	g.intake = &intake{spool: sp, hub: g.hub, log: g.log, link: g.links.add("spool", "spool", filepath.Join(g.cfg.StateDir, "spool"))}
+	g.intake = &intake{spool: sp, hub: g.hub, dates: g.dates, log: g.log, link: g.links.add("spool", "spool", filepath.Join(g.cfg.StateDir, "spool"))}
 	g.intake.link.up("")
 	return nil
 }
@@ -182,7 +186,7 @@ func (g *Gateway) meshes() []*mesh { return g.mesh }
 func (g *Gateway) refuse(c command, why error) {
 	topic, _, _ := cutLast(c.topic, "/")
 	o, _ := parseOrder(c.payload, time.Now())
-	g.intake.now(topic+"/result", refused(o.id, why).fields(), g.hw.ClockRight())
+	g.intake.now(topic+"/result", refused(o.id, why).fields())
 }
 
 // brought takes a message that a bridge or a local client has brought and that is no command: it
@@ -193,7 +197,7 @@ func (g *Gateway) brought(m message, qos byte) error {
 	for _, f := range g.forwards {
 		if _, _, ok := f.cfg.Rules.Out(m.topic); ok && f.cfg.Name != m.from {
 			r := messageRecord(m, qos)
-			r.Time, r.Synced = time.Now(), g.hw.ClockRight()
+			g.dates.put(&r, 0)
 			_, err := g.spool.Append(r)
 			g.intake.judge(err)
 			return err

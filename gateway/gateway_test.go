@@ -35,6 +35,7 @@ type world struct {
 	sim    *sim.Manager
 	log    journal
 	port   func() (io.ReadWriteCloser, error)
+	hw     func(*Hardware) // changes the machine before the start
 
 	wg   sync.WaitGroup
 	stop context.CancelFunc
@@ -92,6 +93,9 @@ func (w *world) start() {
 	w.stop, w.end = cancel, make(chan error, 1)
 	hw := Hardware{Version: "test", GPIO: gpio.Host(), Dial: w.broker.Dial, ClockRight: func() bool { return true },
 		OpenPort: func(context.Context, string) (io.ReadWriteCloser, error) { return w.port() }}
+	if w.hw != nil {
+		w.hw(&hw)
+	}
 	go func() { w.end <- Run(ctx, w.cfg, hw, slog.New(slog.NewTextHandler(&w.log, nil))) }()
 }
 

@@ -5,7 +5,6 @@ import (
 	"log/slog"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/meshgate/meshgate/bridge/spool"
 )
@@ -14,6 +13,7 @@ import (
 type intake struct {
 	spool *spool.Spool
 	hub   *hub
+	dates *dates
 	log   *slog.Logger
 	link  *link
 
@@ -65,12 +65,12 @@ func (in *intake) judge(err error) {
 }
 
 // now stores an object that happens now: a result, an audit.
-func (in *intake) now(topic string, fields map[string]any, synced bool) {
+func (in *intake) now(topic string, fields map[string]any) {
 	r, err := objectRecord(topic, fields)
 	if err != nil {
 		in.log.Error("cannot be said in JSON", "topic", topic, "error", err)
 		return
 	}
-	r.Time, r.Synced = time.Now(), synced
+	in.dates.put(&r, 0)
 	in.keep(r)
 }

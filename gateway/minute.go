@@ -10,9 +10,10 @@ import (
 // that has vanished while it was idle is noticed.
 func (g *Gateway) minute() {
 	g.bank.Refresh()
+	g.dates.look()
 	g.publishHealth()
 	if fields := g.intake.audit.manifest(g.spool.Stats().Next, g.dropped()); fields != nil {
-		g.intake.now("gateway/audit", fields, g.hw.ClockRight())
+		g.intake.now("gateway/audit", fields)
 	}
 }
 

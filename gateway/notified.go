@@ -94,15 +94,16 @@ func channelTopic(root byte, index int) string {
 	return "digital/" + strconv.Itoa(index)
 }
 
-// dated gives a record the time at which the mote made it, in the host's clock, with the anchor
-// by which it can be dated again. Before the manager's clock is known it is the time of arrival.
+// dated gives a record the time at which the mote made it. Before the manager's clock is known it
+// is the time of arrival, and stays so.
 func (m *mesh) dated(utc, arrived time.Time, r spool.Record) []spool.Record {
 	wall, ok := m.clock.Wall(utc)
 	if !ok {
-		wall = arrived
+		r = m.arrived(arrived, r)
+		r.Synced, r.Anchor = false, spool.Anchor{}
+		return []spool.Record{r}
 	}
-	r.Time, r.Synced = wall, ok && m.g.hw.ClockRight()
-	r.Anchor = spool.Anchor{Session: m.clock.Run(), Clock: utc}
+	m.g.dates.put(&r, time.Now().Round(0).Sub(wall))
 	return []spool.Record{r}
 }
 
@@ -182,7 +183,7 @@ func (m *mesh) event(n smartmesh.Notification, now time.Time) []spool.Record {
 
 // arrived dates a record that carries no time of its own.
 func (m *mesh) arrived(now time.Time, r spool.Record) spool.Record {
-	r.Time, r.Synced = now, m.g.hw.ClockRight()
+	m.g.dates.put(&r, time.Since(now))
 	return r
 }
 

@@ -2,6 +2,7 @@ package main
 
 import (
 	"os"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -31,6 +32,21 @@ func clockRight() bool {
 // synchroniserRuns looks for the folders that the usual ones make while they run.
 func synchroniserRuns() bool {
 	return exists("/run/systemd/timesync") || exists("/run/chrony") || exists("/run/ntpd.pid") || exists("/run/openntpd")
+}
+
+// hostBoot gives what tells which boot of the host this is, and the time since, suspended or not;
+// nil where the system does not say.
+func hostBoot() func() (string, time.Duration) {
+	id, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	var t unix.Timespec
+	if err != nil || unix.ClockGettime(unix.CLOCK_BOOTTIME, &t) != nil {
+		return nil
+	}
+	return func() (string, time.Duration) {
+		var t unix.Timespec
+		_ = unix.ClockGettime(unix.CLOCK_BOOTTIME, &t) // it has worked before, and has no other way to fail
+		return strings.TrimSpace(string(id)), time.Duration(t.Nano())
+	}
 }
 
 func exists(path string) bool {

@@ -144,7 +144,7 @@ func runDaemon(ctx context.Context, cfg *config.Config, socket string, log *slog
 
 // hardware is this machine, with its control socket at a path.
 func hardware(pins gpio.Machine, p *ports, socket string) gateway.Hardware {
-	return gateway.Hardware{Version: version, OpenPort: p.open, GPIO: pins, ClockRight: clockRight,
+	return gateway.Hardware{Version: version, OpenPort: p.open, GPIO: pins, ClockRight: clockRight, Boot: hostBoot(),
 		Door: func() (net.Listener, error) { return control.Listen(socket) }}
 }
 

@@ -210,6 +210,7 @@ func (m *mesh) readClock(ctx context.Context, s *smartmesh.Session) error {
 }
 
 func (m *mesh) readMotes(ctx context.Context, s *smartmesh.Session) error {
+	began := time.Now()
 	var list []smartmesh.MoteConfig
 	for c, err := range s.Motes(ctx) {
 		if err != nil {
@@ -217,7 +218,7 @@ func (m *mesh) readMotes(ctx context.Context, s *smartmesh.Session) error {
 		}
 		list = append(list, c)
 	}
-	m.motes.listed(list)
+	m.motes.listed(began, list)
 	return nil
 }
 
@@ -268,5 +269,9 @@ func (m *mesh) ask(ctx context.Context, mac smartmesh.MAC, req oap.Request) (oap
 	if err != nil {
 		return oap.Response{}, err
 	}
-	return m.oap.do(ctx, s, mac, req)
+	r, err := m.oap.do(ctx, s, mac, req)
+	if err == nil && req.Command == oap.Put {
+		m.motes.update(mac, func(mo *mote) { mo.pace.set(req, time.Now()) })
+	}
+	return r, err
 }

@@ -8,14 +8,8 @@ import (
 
 	"github.com/meshgate/meshgate/gateway/control"
 	"github.com/meshgate/meshgate/smartmesh"
-)
-
-// How fresh a mote's readings are, by the pace it has shown: late after lateAfter of its periods
-// without a packet, lost after lostAfter. One packet lost in twenty is normal in a mesh and must
-// not cry wolf: two in a row missing and half a period of jitter are allowed for.
-const (
-	lateAfter = 2.5
-	lostAfter = 10
+	"github.com/meshgate/meshgate/smartmesh/health"
+	"github.com/meshgate/meshgate/smartmesh/oap"
 )
 
 // mote is what is known of a mote: from the manager's list and events, and from its own packets.
@@ -23,13 +17,15 @@ type mote struct {
 	mac     smartmesh.MAC
 	id      uint16
 	ap      bool
-	state   string // operational, negotiating, lost; never: not seen in this life
-	fresh   string // fresh, late, lost; empty before the second packet
+	named   bool      // the manager has given it an id
+	gone    bool      // and has forgotten it
+	state   string    // operational, negotiating, lost; never: not seen in this life
+	said    time.Time // when an event or a packet last told its state
+	fresh   string    // fresh, late, lost; empty before the first packet
 	seen    time.Time
-	period  time.Duration // the pace of its packets, smoothed; 0 before the second
+	pace    pace
 	celsius *float64
-	battery *int
-	nbrs    *int
+	vitals  vitals
 }
 
 // motes is the mesh of one manager as the gateway sees it. Each change that a subscriber would
@@ -49,7 +45,7 @@ func newMotes(changed func(*mote)) *motes {
 func (ms *motes) get(mac smartmesh.MAC) *mote {
 	m := ms.all[mac]
 	if m == nil {
-		m = &mote{mac: mac, state: "never"}
+		m = &mote{mac: mac, state: "never", pace: pace{}}
 		ms.all[mac] = m
 	}
 	return m
@@ -68,24 +64,53 @@ func (ms *motes) update(mac smartmesh.MAC, change func(*mote)) {
 	}
 }
 
-// packet notes that a mote was heard, and learns its pace.
+// packet notes that a mote was heard: whoever sends is in the network.
 func (ms *motes) packet(mac smartmesh.MAC, now time.Time) {
 	ms.update(mac, func(m *mote) {
-		if gap := now.Sub(m.seen); !m.seen.IsZero() && gap > 0 {
-			m.learn(gap)
-		}
-		m.seen, m.fresh, m.state = now, "fresh", "operational"
+		m.seen, m.said, m.gone, m.fresh, m.state = now, now, false, "fresh", "operational"
 	})
 }
 
-// learn smooths the pace; a gap of many periods is an outage, not a pace, and is left out.
-func (m *mote) learn(gap time.Duration) {
-	switch {
-	case m.period == 0:
-		m.period = gap
-	case gap < lostAfter*m.period:
-		m.period += (gap - m.period) / 4
+// sampled notes samples of an input, which say how often they come.
+func (ms *motes) sampled(mac smartmesh.MAC, s oap.Sample, now time.Time) {
+	if s.Rate > 0 {
+		every := s.Rate * time.Duration(max(1, len(s.Values)))
+		ms.update(mac, func(m *mote) { m.pace.declared(streamOf(s.Channel), every, now) })
 	}
+}
+
+// event notes what the manager has said of a mote.
+func (ms *motes) event(mac smartmesh.MAC, state string) {
+	ms.update(mac, func(m *mote) {
+		m.said, m.gone, m.state = time.Now(), false, state
+		if state == "lost" && m.fresh != "" {
+			m.fresh = "lost"
+		}
+	})
+}
+
+// created is for a mote that the manager sees for the first time.
+func (ms *motes) created(mac smartmesh.MAC, id uint16) {
+	ms.update(mac, func(m *mote) {
+		m.said, m.gone = time.Now(), false
+		ms.name(m, id)
+	})
+}
+
+// name gives a mote its id, which belongs to one at a time. The caller has mu.
+func (ms *motes) name(m *mote, id uint16) {
+	for _, other := range ms.all {
+		if other.id == id {
+			other.id = 0
+		}
+	}
+	m.id, m.named = id, true
+}
+
+// deleted is for a mote that the manager forgets. It stays known as lost, but is not listed.
+func (ms *motes) deleted(mac smartmesh.MAC) {
+	ms.event(mac, "lost")
+	ms.update(mac, func(m *mote) { m.gone, m.id = true, 0 })
 }
 
 // age turns motes that have fallen silent late and lost. The access point has nothing to report.
@@ -93,36 +118,44 @@ func (ms *motes) age(now time.Time) {
 	ms.mu.Lock()
 	defer ms.mu.Unlock()
 	for _, m := range ms.all {
-		if m.ap || m.period == 0 {
+		if m.ap || m.seen.IsZero() || m.fresh == "lost" {
 			continue
 		}
-		silent, was := float64(now.Sub(m.seen)), m.fresh
-		switch {
-		case silent > lostAfter*float64(m.period):
-			m.fresh = "lost"
-		case silent > lateAfter*float64(m.period):
-			m.fresh = "late"
-		}
-		if m.fresh != was {
+		was := m.fresh
+		if m.fresh = freshness(now.Sub(m.seen), m.pace.expected(m.seen)); m.fresh != was {
 			ms.changed(m)
 		}
 	}
 }
 
-// listed takes over the manager's own list: what it does not name any more is lost.
-func (ms *motes) listed(list []smartmesh.MoteConfig) {
-	named := map[smartmesh.MAC]bool{}
+// listed takes over the manager's own list, which was read from began on: what has been said of a
+// mote since then is newer than the list. What it does not name any more is lost.
+func (ms *motes) listed(began time.Time, list []smartmesh.MoteConfig) {
+	in := map[smartmesh.MAC]bool{}
 	for _, c := range list {
-		named[c.MAC] = true
+		in[c.MAC] = true
 		ms.update(c.MAC, func(m *mote) {
-			m.id, m.ap, m.state = c.MoteID, c.IsAP, stateName(c.State)
+			m.ap = c.IsAP
+			newer := m.said.After(began)
+			if !newer || m.id == 0 && !m.gone {
+				ms.name(m, c.MoteID)
+			}
+			if newer {
+				return
+			}
+			m.gone, m.state = false, stateName(c.State)
+			if m.state == "lost" && m.said.IsZero() {
+				m.state = "never"
+			} else if m.state != "lost" {
+				m.said = began
+			}
 		})
 	}
 	ms.mu.Lock()
 	defer ms.mu.Unlock()
 	for mac, m := range ms.all {
-		if !named[mac] && m.state != "lost" && m.id != 0 {
-			m.state = "lost"
+		if !in[mac] && m.named && !m.gone && !m.said.After(began) {
+			m.gone, m.id, m.state = true, 0, "lost"
 			ms.changed(m)
 		}
 	}
@@ -145,36 +178,59 @@ func (ms *motes) known(mac smartmesh.MAC) bool {
 	return ms.all[mac] != nil
 }
 
-// list gives the motes for people, in the order of their ids.
-func (ms *motes) list(manager string) []control.Mote {
+// report keeps a mote's health report.
+func (ms *motes) report(mac smartmesh.MAC, r health.Report, now time.Time) {
 	ms.mu.Lock()
 	defer ms.mu.Unlock()
-	var out []control.Mote
+	names := map[uint16]smartmesh.MAC{}
 	for _, m := range ms.all {
+		if m.id != 0 {
+			names[m.id] = m.mac
+		}
+	}
+	ms.get(mac).vitals.keep(r, names, now)
+}
+
+// snapshot copies the motes that the manager has, in the order of their ids. What their pointers
+// and maps refer to is copied too where it changes in place.
+func (ms *motes) snapshot() []mote {
+	ms.mu.Lock()
+	defer ms.mu.Unlock()
+	var all []mote
+	for _, m := range ms.all {
+		if !m.gone {
+			c := *m
+			c.pace, c.vitals = nil, m.vitals.copy()
+			all = append(all, c)
+		}
+	}
+	slices.SortFunc(all, func(a, b mote) int {
+		return cmp.Or(cmp.Compare(a.id, b.id), slices.Compare(a.mac[:], b.mac[:]))
+	})
+	return all
+}
+
+// list gives the motes for people, in the order of their ids.
+func (ms *motes) list(manager string) []control.Mote {
+	var out []control.Mote
+	for _, m := range ms.snapshot() {
 		c := control.Mote{MAC: m.mac.String(), Manager: manager, ID: m.id, AP: m.ap, State: m.state, Fresh: m.fresh,
-			Celsius: m.celsius, Battery: m.battery, Neighbors: m.nbrs}
+			Celsius: m.celsius, Battery: m.vitals.battery(), Neighbors: m.vitals.neighbors(),
+			Availability: m.vitals.availability(), Stability: m.vitals.stability(), RSSI: m.vitals.rssi()}
 		if !m.seen.IsZero() {
-			seen := m.seen
-			c.LastSeen = &seen
+			c.LastSeen = &m.seen
 		}
 		out = append(out, c)
 	}
-	slices.SortFunc(out, func(a, b control.Mote) int {
-		return cmp.Or(cmp.Compare(a.ID, b.ID), cmp.Compare(a.MAC, b.MAC))
-	})
 	return out
 }
 
 // status is the payload of mote/MAC/status.
 func (m *mote) status() map[string]any {
 	f := map[string]any{"state": m.state, "fresh": m.fresh, "id": m.id, "last_seen": nil}
-	if m.fresh == "" { // heard less than twice: there is no pace to judge by
-		f["fresh"] = "fresh"
-		if m.seen.IsZero() {
-			f["fresh"] = "lost"
-		}
-	}
-	if !m.seen.IsZero() {
+	if m.seen.IsZero() { // never heard: there is nothing fresh of it
+		f["fresh"] = "lost"
+	} else {
 		f["last_seen"] = stamp(m.seen)
 	}
 	return f

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/meshgate/meshgate/smartmesh"
+	"github.com/meshgate/meshgate/smartmesh/oap"
+	"github.com/meshgate/meshgate/smartmesh/sim"
 )
 
 var macA = smartmesh.MAC{0, 0x17, 0x0d, 0, 0, 0x38, 0x05, 0xe9}
@@ -18,64 +20,210 @@ func follow() (*motes, *[]string) {
 	return newMotes(func(m *mote) { log = append(log, m.state+"/"+m.fresh) }), &log
 }
 
+// temperature is a packet with one sample, of a mote that reports at a rate.
+func temperature(ms *motes, rate time.Duration, now time.Time) {
+	ms.packet(macA, now)
+	ms.sampled(macA, oap.Sample{Channel: oap.Temperature, Rate: rate, Values: []int{1}}, now)
+}
+
+// TestFreshness: the rate is known from the first packet on, and a change is seen within two to
+// three periods after the first reading that did not come.
 func TestFreshness(t *testing.T) {
 	ms, log := follow()
-	now := noon
-	for range 20 {
-		ms.packet(macA, now)
-		now = now.Add(10 * time.Second)
-	}
-	last := now.Add(-10 * time.Second)
-	for ; now.Before(last.Add(5 * time.Minute)); now = now.Add(time.Second) {
+	last := noon
+	temperature(ms, 10*time.Second, last)
+	for now := last; now.Before(last.Add(5 * time.Minute)); now = now.Add(time.Second) {
 		ms.age(now)
+		want := "fresh"
 		switch since := now.Sub(last); {
-		case since == 25*time.Second && ms.all[macA].fresh != "fresh":
-			t.Errorf("%s after 2.5 periods", ms.all[macA].fresh)
-		case since == 26*time.Second && ms.all[macA].fresh != "late":
-			t.Errorf("%s after 2.6 periods", ms.all[macA].fresh)
-		case since == 101*time.Second && ms.all[macA].fresh != "lost":
-			t.Errorf("%s after 10.1 periods", ms.all[macA].fresh)
+		case since > 100*time.Second:
+			want = "lost"
+		case since > 30*time.Second:
+			want = "late"
+		}
+		if got := ms.all[macA].fresh; got != want {
+			t.Errorf("%v after the last packet: %s, want %s", now.Sub(last), got, want)
 		}
 	}
-	ms.packet(macA, now)
+	ms.packet(macA, last.Add(5*time.Minute))
 	want := "operational/fresh operational/late operational/lost operational/fresh"
 	if got := strings.Join(*log, " "); got != want {
 		t.Errorf("published %s, want %s", got, want)
 	}
 }
 
-// TestFreshnessWithLoss: one packet in twenty lost, and jitter, is no reason to cry wolf more
-// than once in a long while.
+// TestFreshnessWithLoss is a year of a mesh of 100 motes in steps of a packet, by its statistics:
+// with one packet in twenty lost, three in a row are lost once in 8000.
 func TestFreshnessWithLoss(t *testing.T) {
-	rnd := rand.New(rand.NewPCG(1, 2))
-	ms, log := follow()
-	const packets = 20000
-	now := noon
-	for range packets {
-		now = now.Add(9*time.Second + time.Duration(rnd.Int64N(int64(2*time.Second))))
-		ms.age(now)
-		if rnd.Float64() >= 0.05 {
-			ms.packet(macA, now)
-		}
+	for _, tt := range []struct {
+		name      string
+		declared  bool
+		jitter    time.Duration
+		perPacket float64 // false alarms that are allowed
+	}{
+		{"by the rate it tells", true, 100 * time.Millisecond, 1.5 / 8000},
+		{"by the rate it shows", false, 100 * time.Millisecond, 1.5 / 8000},
+		{"with much jitter", true, 2 * time.Second, 1.0 / 400},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			rnd := rand.New(rand.NewPCG(1, 2))
+			ms, log := follow()
+			const packets, rate = 200000, 10 * time.Second
+			begin := noon
+			for i := range packets {
+				now := begin.Add(time.Duration(i)*rate + time.Duration(rnd.Int64N(int64(tt.jitter))))
+				ms.age(now)
+				switch {
+				case rnd.Float64() < 0.05:
+				case tt.declared:
+					temperature(ms, rate, now)
+				default:
+					ms.packet(macA, now)
+					ms.update(macA, func(m *mote) { m.pace.heard("x", now) })
+				}
+			}
+			alarms := strings.Count(fmt.Sprint(*log), "late")
+			t.Logf("%d false alarms in %d packets", alarms, packets)
+			if float64(alarms) > tt.perPacket*packets || strings.Contains(fmt.Sprint(*log), "lost") {
+				t.Errorf("%d false alarms in %d packets", alarms, packets)
+			}
+		})
 	}
-	alarms := strings.Count(fmt.Sprint(*log), "late")
-	if alarms > packets/200 { // two in a row are lost once in 400
-		t.Errorf("%d false alarms in %d packets", alarms, packets)
+}
+
+func TestPace(t *testing.T) {
+	s := time.Second
+	at := func(n int) time.Time { return noon.Add(time.Duration(n) * s) }
+	regular, bursts := pace{}, pace{}
+	for i := range 9 {
+		if i != 3 { // one is lost
+			regular.heard("x", at(10*i))
+		}
+		bursts.heard("x", at(i*i*i))
+	}
+	two := pace{}
+	two.declared("fast", s, at(0))
+	two.declared("slow", 60*s, at(0))
+	off := pace{}
+	off.declared("slow", 60*s, at(0))
+	off.declared("fast", s, at(700))
+	put := pace{}
+	put.declared("oap temperature", 3*s, at(0))
+	put.set(oap.Request{Address: oap.Temperature, Tags: []oap.Tag{{Tag: 0, Value: []byte{1}}, {Tag: 1, Value: []byte{0, 0, 0x75, 0x30}}}}, at(1))
+	disabled := pace{}
+	disabled.declared("oap temperature", 3*s, at(0))
+	disabled.set(oap.Request{Address: oap.Temperature, Tags: []oap.Tag{{Tag: 0, Value: []byte{0}}}}, at(1))
+	for _, tt := range []struct {
+		name string
+		p    pace
+		seen time.Time
+		want time.Duration
+	}{
+		{"none", pace{}, at(0), healthPace},
+		{"regular, one lost", regular, at(80), 10 * s},
+		{"in bursts: the longest gap", bursts, at(512), 169 * s},
+		{"the slowest stream", two, at(3), 60 * s},
+		{"a stream that has ended", off, at(700), s},
+		{"set anew", put, at(1), 30 * s},
+		{"switched off", disabled, at(1), healthPace},
+	} {
+		if got := tt.p.expected(tt.seen); got != tt.want {
+			t.Errorf("%s: %v, want %v", tt.name, got, tt.want)
+		}
 	}
 }
 
 func TestListed(t *testing.T) {
-	macB := smartmesh.MAC{1}
+	macB, macC := smartmesh.MAC{1}, smartmesh.MAC{2}
 	ms, log := follow()
-	ms.listed([]smartmesh.MoteConfig{
-		{MAC: macA, MoteID: 2, State: smartmesh.StateOperational},
-		{MAC: macB, MoteID: 1, IsAP: true, State: smartmesh.StateOperational}})
-	ms.listed([]smartmesh.MoteConfig{{MAC: macB, MoteID: 1, IsAP: true, State: smartmesh.StateOperational}})
-	if got := strings.Join(*log, " "); got != "operational/ operational/ lost/" {
+	ap := smartmesh.MoteConfig{MAC: macB, MoteID: 1, IsAP: true, State: smartmesh.StateOperational}
+	ms.listed(noon, []smartmesh.MoteConfig{ap,
+		{MAC: macA, MoteID: 2, State: smartmesh.StateOperational}, {MAC: macC, MoteID: 3, State: smartmesh.StateLost}})
+	ms.listed(noon, []smartmesh.MoteConfig{ap, {MAC: macC, MoteID: 3, State: smartmesh.StateLost}})
+	if got := strings.Join(*log, " "); got != "operational/ operational/ never/ lost/" {
 		t.Errorf("published %s", got)
 	}
 	list := ms.list("main")
-	if len(list) != 2 || !list[0].AP || list[1].MAC != "00-17-0d-00-00-38-05-e9" || list[1].State != "lost" {
+	if len(list) != 2 || !list[0].AP || list[1].MAC != macC.String() || list[1].State != "never" {
 		t.Errorf("got %+v", list)
 	}
+}
+
+// TestListedWhileItChanges: what happened while the list was read is newer than the list.
+func TestListedWhileItChanges(t *testing.T) {
+	mac := func(n byte) smartmesh.MAC { return smartmesh.MAC{7: n} }
+	ms, _ := follow()
+	was := func(n byte, s smartmesh.MoteState) smartmesh.MoteConfig {
+		return smartmesh.MoteConfig{MAC: mac(n), MoteID: uint16(n), State: s}
+	}
+	began := time.Now().Add(-time.Second)
+	ms.listed(began.Add(-time.Minute), []smartmesh.MoteConfig{was(1, 4), was(2, 4), was(3, 4)})
+	ms.event(mac(1), "lost")
+	ms.deleted(mac(2))
+	ms.created(mac(4), 4) // after the list was past its place
+	ms.event(mac(4), "operational")
+	ms.created(mac(5), 3) // the manager has given an id anew
+	ms.listed(began, []smartmesh.MoteConfig{was(1, 4), was(2, 4)})
+	var got []string
+	for _, m := range ms.list("") {
+		got = append(got, fmt.Sprint(m.MAC[len(m.MAC)-2:], " ", m.ID, " ", m.State))
+	}
+	if want := "01 1 lost|05 3 never|04 4 operational"; strings.Join(got, "|") != want {
+		t.Errorf("got  %s\nwant %s", strings.Join(got, "|"), want)
+	}
+}
+
+// TestMeshFollowsTheManager: motes come, go and come again; the manager starts over, and its list
+// changes while it is read.
+func TestMeshFollowsTheManager(t *testing.T) {
+	inWorld(t, sim.Config{Motes: 3, Period: 10 * time.Second, Seed: 1}, func(w *world) {
+		w.start()
+		status := func(mac [8]byte) string { return "mote/" + smartmesh.MAC(mac).String() + "/status" }
+		last := func(mac [8]byte, words ...string) func() bool {
+			return func() bool {
+				all := w.published(status(mac))
+				return len(all) > 0 && contains(all[len(all)-1], words)
+			}
+		}
+		macs := w.sim.Motes()
+		for _, mac := range macs {
+			w.until("fresh", last(mac, `"operational"`, `"fresh":"fresh"`))
+		}
+		w.sim.LoseMote(macs[0])
+		w.until("lost", last(macs[0], `"state":"lost"`, `"fresh":"lost"`))
+		w.sim.AddMote(macs[0])
+		w.until("back", last(macs[0], `"operational"`, `"fresh":"fresh"`))
+		w.sim.RestartMote(macs[1])
+		w.until("rejoined", w.has("manager/main/event", `"moteJoin"`, smartmesh.MAC(macs[1]).String()))
+		fourth := w.sim.AddMote([8]byte{})
+		w.until("a new one", last(fourth, `"operational"`, `"fresh":"fresh"`, `"id":5`))
+		w.sim.Reboot()
+		w.until("the manager starts over", w.has("manager/main/status", `"disconnected"`))
+		fifth := w.sim.AddMote([8]byte{})
+		for _, mac := range append(macs, fourth, fifth) {
+			w.until("all again", last(mac, `"operational"`, `"fresh":"fresh"`))
+		}
+	})
+}
+
+// TestQuietMote: a mote that stays in the network and sends no more readings is late after two to
+// three periods, and nobody else is.
+func TestQuietMote(t *testing.T) {
+	inWorld(t, twoMotes, func(w *world) {
+		w.start()
+		w.until("readings", func() bool { return len(w.published("mote/+/temperature")) >= 4 })
+		w.sim.SetFaults(sim.Faults{SampleLost: 1})
+		began := time.Now()
+		w.until("late", func() bool {
+			late := 0
+			for _, p := range w.published("mote/+/status") {
+				late += strings.Count(p, `"late"`)
+			}
+			return late == 2
+		})
+		if d := time.Since(began); d < 20*time.Second || d > 32*time.Second {
+			t.Errorf("late after %v", d)
+		}
+		w.until("lost", w.has("mote/+/status", `"state":"operational"`, `"fresh":"lost"`))
+	})
 }

@@ -23,6 +23,7 @@ func (m *mesh) notified(n smartmesh.Notification) {
 		recs = m.data(b, now)
 	case *smartmesh.IPData:
 		m.motes.packet(b.MAC, now)
+		m.motes.update(b.MAC, func(mo *mote) { mo.pace.heard("ip", now) })
 		recs = m.dated(b.UTC, now, spool.Record{Kind: kindData, Topic: "mote/" + b.MAC.String() + "/data/ip", Payload: b.Data})
 	case *smartmesh.HealthReport:
 		recs = m.report(b, now)
@@ -43,6 +44,7 @@ func (m *mesh) data(d *smartmesh.DataNotification, now time.Time) []spool.Record
 		}
 	}
 	topic := base + "data/" + strconv.Itoa(int(d.DstPort))
+	m.motes.update(d.MAC, func(mo *mote) { mo.pace.heard(topic, now) })
 	return m.dated(d.UTC, now, spool.Record{Kind: kindData, Topic: topic, Payload: d.Data})
 }
 
@@ -71,6 +73,7 @@ func (m *mesh) oapPacket(base string, d *smartmesh.DataNotification, now time.Ti
 func (m *mesh) samples(base string, d *smartmesh.DataNotification, s oap.Sample, now time.Time) []spool.Record {
 	root, index, _ := oap.Channel(s.Channel) // oap.Parse gives samples of known channels only
 	topic := base + channelTopic(root, index)
+	m.motes.sampled(d.MAC, s, now)
 	times := s.Times(d.UTC)
 	var recs []spool.Record
 	for i, v := range s.Values {
@@ -112,6 +115,7 @@ func (m *mesh) report(h *smartmesh.HealthReport, now time.Time) []spool.Record {
 	m.motes.packet(h.MAC, now)
 	base := "mote/" + h.MAC.String() + "/"
 	rep, err := health.Parse(h.Payload)
+	m.motes.report(h.MAC, rep, now)
 	var recs []spool.Record
 	add := func(topic string, fields map[string]any) {
 		if r, err := objectRecord(base+topic, fields); err == nil {
@@ -119,12 +123,10 @@ func (m *mesh) report(h *smartmesh.HealthReport, now time.Time) []spool.Record {
 		}
 	}
 	for _, d := range rep.Devices {
-		add("health", d.Fields())
-		m.learnDevice(h.MAC, d)
+		add("health", with(d.Fields(), "derived", d.Derived()))
 	}
 	for _, n := range rep.Neighbors {
 		add("neighbors", n.Fields())
-		m.motes.update(h.MAC, func(mo *mote) { count := len(n.Neighbors); mo.nbrs = &count })
 	}
 	for _, d := range rep.Discovered {
 		add("discovered", d.Fields())
@@ -144,14 +146,6 @@ func (m *mesh) report(h *smartmesh.HealthReport, now time.Time) []spool.Record {
 
 // hasVoltage is how many fields a device report has at least when its battery's is among them.
 const hasVoltage = 4
-
-func (m *mesh) learnDevice(mac smartmesh.MAC, d health.Device) {
-	if d.Present < hasVoltage {
-		return
-	}
-	mv := int(d.BatteryVoltage)
-	m.motes.update(mac, func(mo *mote) { mo.battery = &mv })
-}
 
 // event is everything that is not a mote's packet: it changes what is known of the mesh, and is
 // kept with all its fields. Types nobody knows are kept as bytes.
@@ -189,21 +183,18 @@ func (m *mesh) arrived(now time.Time, r spool.Record) spool.Record {
 
 // learn applies an event to what is known of the motes.
 func (m *mesh) learn(body any) {
-	set := func(mac smartmesh.MAC, state string) {
-		m.motes.update(mac, func(mo *mote) { mo.state = state })
-	}
 	switch e := body.(type) {
 	case *smartmesh.MoteCreate:
-		m.motes.update(e.MAC, func(mo *mote) { mo.id = e.MoteID; mo.state = "lost" })
+		m.motes.created(e.MAC, e.MoteID)
 	case *smartmesh.MoteDelete:
-		set(e.MAC, "lost")
+		m.motes.deleted(e.MAC)
 	case *smartmesh.MoteJoin:
-		set(e.MAC, "negotiating")
+		m.motes.event(e.MAC, "negotiating")
 	case *smartmesh.MoteOperational:
-		set(e.MAC, "operational")
+		m.motes.event(e.MAC, "operational")
 		m.rejoined(e.MAC)
 	case *smartmesh.MoteLost:
-		m.motes.update(e.MAC, func(mo *mote) { mo.state, mo.fresh = "lost", "lost" })
+		m.motes.event(e.MAC, "lost")
 	case *smartmesh.NetworkReset:
 		m.relistSoon()
 	}

@@ -81,6 +81,10 @@ type Mote struct {
 	Celsius   *float64   `json:"temperature,omitempty"`
 	Battery   *int       `json:"battery_mv,omitempty"`
 	Neighbors *int       `json:"neighbors,omitempty"`
+
+	Availability *float64 `json:"availability,omitempty"` // share of packets it could take for sending
+	Stability    *float64 `json:"stability,omitempty"`    // share of its transmissions that were acknowledged
+	RSSI         *int     `json:"rssi,omitempty"`         // of the neighbour it hears best, dBm
 }
 
 // Message is a local message, with its local topic.

@@ -79,6 +79,9 @@ func (g *Gateway) perform(ctx context.Context, target string, o order) result {
 	if err != nil {
 		return refused(o.id, err)
 	}
+	if mac == smartmesh.Broadcast {
+		return g.switchAll(ctx, o)
+	}
 	m := g.meshOf(mac)
 	if m == nil {
 		return refused(o.id, fmt.Errorf("no mote %s is known", mac))

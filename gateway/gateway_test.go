@@ -36,6 +36,7 @@ type world struct {
 	log    journal
 	port   func() (io.ReadWriteCloser, error)
 	hw     func(*Hardware) // changes the machine before the start
+	level  slog.Level
 
 	wg   sync.WaitGroup
 	stop context.CancelFunc
@@ -96,7 +97,9 @@ func (w *world) start() {
 	if w.hw != nil {
 		w.hw(&hw)
 	}
-	go func() { w.end <- Run(ctx, w.cfg, hw, slog.New(slog.NewTextHandler(&w.log, nil))) }()
+	go func() {
+		w.end <- Run(ctx, w.cfg, hw, slog.New(slog.NewTextHandler(&w.log, &slog.HandlerOptions{Level: w.level})))
+	}()
 }
 
 func (w *world) end1() error {

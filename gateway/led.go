@@ -14,6 +14,11 @@ var errLEDUnknown = errors.New("toggle is refused: the LED's state is not known;
 // switchLED sets a mote's indicator LED. Confirmed means that the mote has answered; nothing less
 // changes the state that is shown.
 func (m *mesh) switchLED(ctx context.Context, mac smartmesh.MAC, o order) result {
+	if !o.deadline.IsZero() {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithDeadlineCause(ctx, o.deadline, errExpired)
+		defer cancel()
+	}
 	on := o.on
 	if o.toggle {
 		was, known := m.led(mac)
@@ -23,6 +28,9 @@ func (m *mesh) switchLED(ctx context.Context, mac smartmesh.MAC, o order) result
 		on = !was
 	}
 	if err := m.putLED(ctx, mac, on); err != nil {
+		if errors.Is(err, errExpired) && reached(err) == "" {
+			return result{o.id, stageExpired, err}
+		}
 		return result{o.id, stageFailed, err}
 	}
 	if o.hold > 0 {
@@ -32,21 +40,29 @@ func (m *mesh) switchLED(ctx context.Context, mac smartmesh.MAC, o order) result
 }
 
 func (m *mesh) putLED(ctx context.Context, mac smartmesh.MAC, on bool) error {
-	value := byte(0)
-	if on {
-		value = 1
-	}
 	m.cancelHold(mac)
-	_, err := m.ask(ctx, mac, oap.Request{Command: oap.Put, Address: oap.LED, Tags: []oap.Tag{{Tag: 0, Value: []byte{value}}}})
+	m.overrule(mac)
+	_, err := m.ask(ctx, mac, oap.Request{Command: oap.Put, Address: oap.LED, Tags: []oap.Tag{{Tag: 0, Value: ledValue(on)}}})
 	if err != nil {
 		m.publishLED(mac, "unknown") // it may have been done: only the answer was lost
 		return err
 	}
+	return nil
+}
+
+func ledValue(on bool) []byte {
+	if on {
+		return []byte{1}
+	}
+	return []byte{0}
+}
+
+// setLED keeps and shows what a mote has confirmed.
+func (m *mesh) setLED(mac smartmesh.MAC, on bool) {
 	m.mu.Lock()
 	m.leds[mac] = on
 	m.mu.Unlock()
 	m.publishLED(mac, onOff(on))
-	return nil
 }
 
 func (m *mesh) led(mac smartmesh.MAC) (on, known bool) {
@@ -67,7 +83,11 @@ func (m *mesh) holdLED(mac smartmesh.MAC, on bool, d time.Duration) {
 	m.holds[mac] = time.AfterFunc(d, func() {
 		ctx, cancel := context.WithTimeout(context.Background(), requestTimeout)
 		defer cancel()
-		if err := m.putLED(ctx, mac, on); err != nil {
+		set := m.putLED
+		if mac == smartmesh.Broadcast {
+			set = func(ctx context.Context, _ smartmesh.MAC, on bool) error { return m.broadcastLED(ctx, on) }
+		}
+		if err := set(ctx, mac, on); err != nil {
 			m.log.Warn("a mote's LED could not be set back", "mac", mac, "error", err)
 		}
 	})

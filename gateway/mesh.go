@@ -1,7 +1,9 @@
 package gateway
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -35,6 +37,7 @@ type mesh struct {
 	log   *slog.Logger
 	motes *motes
 	oap   *requester
+	all   broadcast
 	clock smartmesh.Clock
 	stats smartmesh.Stats
 
@@ -43,7 +46,7 @@ type mesh struct {
 	mu              sync.Mutex
 	info            meshInfo
 	relist          chan struct{}          // holds one: the list of motes is to be read again
-	rates           chan smartmesh.MAC     // motes whose report rate is to be set
+	rates           *rates                 // motes whose report rate is to be seen to
 	leds            map[smartmesh.MAC]bool // as the motes have confirmed
 	holds           map[smartmesh.MAC]*time.Timer
 	ended           bool
@@ -60,7 +63,7 @@ type meshInfo struct {
 
 func newMesh(cfg config.Manager, g *Gateway) *mesh {
 	m := &mesh{cfg: cfg, g: g, log: g.log.With("manager", cfg.Name),
-		oap: newRequester(), relist: make(chan struct{}, 1), rates: make(chan smartmesh.MAC, maxRates),
+		oap: newRequester(), relist: make(chan struct{}, 1), rates: newRates(),
 		leds: map[smartmesh.MAC]bool{}, holds: map[smartmesh.MAC]*time.Timer{},
 		serial: g.links.add("serial", cfg.Name, cfg.Port), session: g.links.add("session", cfg.Name, "")}
 	m.motes = newMotes(m.publishMote)
@@ -119,6 +122,7 @@ func (m *mesh) hold(ctx context.Context, s *smartmesh.Session, up func(...any)) 
 	}
 	m.live.Store(s)
 	m.share.begin(s)
+	m.checkRates()
 	up("mac", m.info.mac, "version", m.info.version, "motes", len(m.motes.list("")))
 	clock, list := time.NewTicker(clockPeriod), time.NewTicker(listPeriod)
 	defer clock.Stop()
@@ -255,7 +259,7 @@ func (m *mesh) current() (*smartmesh.Session, error) {
 }
 
 // call is a command of the manager's API by name.
-func (m *mesh) call(ctx context.Context, r control.CallRequest) (any, error) {
+func (m *mesh) call(ctx context.Context, r control.CallRequest) (json.RawMessage, error) {
 	s, err := m.current()
 	if err != nil {
 		return nil, err
@@ -271,7 +275,15 @@ func (m *mesh) ask(ctx context.Context, mac smartmesh.MAC, req oap.Request) (oap
 	}
 	r, err := m.oap.do(ctx, s, mac, req)
 	if err == nil && req.Command == oap.Put {
-		m.motes.update(mac, func(mo *mote) { mo.pace.set(req, time.Now()) })
+		m.confirmed(mac, req)
 	}
 	return r, err
+}
+
+// confirmed is for a setting that a mote has confirmed, whoever asked for it.
+func (m *mesh) confirmed(mac smartmesh.MAC, req oap.Request) {
+	m.motes.update(mac, func(mo *mote) { mo.pace.set(req, time.Now()) })
+	if bytes.Equal(req.Address, oap.LED) && len(req.Tags) == 1 {
+		m.setLED(mac, number(req.Tags[0].Value) != 0)
+	}
 }

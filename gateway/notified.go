@@ -65,7 +65,7 @@ func (m *mesh) oapPacket(base string, d *smartmesh.DataNotification, now time.Ti
 		r := sampleRecord(base+channelTopic(root, index), int(msg.Value), m.cfg.Name)
 		return m.dated(msg.UTC, now, r), true
 	case oap.Response:
-		return nil, m.oap.answered(d.MAC, msg)
+		return nil, m.heardBroadcast(d.MAC, msg) || m.oap.answered(d.MAC, msg)
 	}
 	return nil, false
 }
@@ -74,6 +74,7 @@ func (m *mesh) samples(base string, d *smartmesh.DataNotification, s oap.Sample,
 	root, index, _ := oap.Channel(s.Channel) // oap.Parse gives samples of known channels only
 	topic := base + channelTopic(root, index)
 	m.motes.sampled(d.MAC, s, now)
+	m.rateSeen(d.MAC, s, now)
 	times := s.Times(d.UTC)
 	var recs []spool.Record
 	for i, v := range s.Values {
@@ -195,6 +196,8 @@ func (m *mesh) learn(body any) {
 		m.rejoined(e.MAC)
 	case *smartmesh.MoteLost:
 		m.motes.event(e.MAC, "lost")
+	case *smartmesh.PacketSent:
+		m.oap.departures.left(e.CallbackID, byte(e.RC))
 	case *smartmesh.NetworkReset:
 		m.relistSoon()
 	}

@@ -1,9 +1,11 @@
 package gateway
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -14,17 +16,58 @@ import (
 // What a mote is given to answer in, and how often it is asked (oap.md, section 4: the way
 // through a deep mesh takes seconds; all requests of ours may be repeated).
 const (
-	oapTimeout = 10 * time.Second
-	oapTries   = 3
-	busyPause  = time.Second // the manager's queue is full (RC 12, 14): wait, then try again
-	busyTries  = 10
+	leaveTimeout = 20 * time.Second // from the manager's acceptance until the packet has left it
+	oapTimeout   = 10 * time.Second // from there until the answer
+	oapTries     = 3
+	busyPause    = time.Second // the manager's queue is full (RC 12, 14): wait, then try again
+	busyTries    = 10
 )
 
-var errNoAnswer = errors.New("the mote did not answer")
+// How far a request came that got no good answer.
+const (
+	reachedQueued   = "queued"   // the manager has accepted it
+	reachedSent     = "sent"     // it has left the manager; whether the mote has it nobody knows
+	reachedAnswered = "answered" // the mote has answered that it does not do it
+)
+
+// reachedError is a failure with how far the request came.
+type reachedError struct {
+	stage string
+	err   error
+}
+
+func (e *reachedError) Error() string {
+	switch e.stage {
+	case reachedQueued:
+		return fmt.Sprintf("%v (queued: the manager accepted it, but it did not leave for the mesh)", e.err)
+	case reachedSent:
+		return fmt.Sprintf("%v (sent: it left the manager for the mesh)", e.err)
+	}
+	return e.err.Error()
+}
+
+func (e *reachedError) Unwrap() error { return e.err }
+
+// reached is how far a request came, or "" when the manager did not take it.
+func reached(err error) string {
+	if e, ok := errors.AsType[*reachedError](err); ok {
+		return e.stage
+	}
+	return ""
+}
+
+var (
+	errNoAnswer   = errors.New("the mote did not answer")
+	errNotSent    = errors.New("the manager could not send it")
+	errNotThere   = errors.New("the mote is not in the network")
+	errQueueStays = errors.New("the manager's queue stays full")
+)
 
 // requester asks motes over OAP: one request at a time for each mote, matched by MAC, sequence
 // and command, so that a late answer is never taken for another's.
 type requester struct {
+	departures *departures
+
 	mu    sync.Mutex
 	motes map[smartmesh.MAC]*asked
 }
@@ -37,7 +80,9 @@ type asked struct {
 	answer  chan oap.Response // holds one; the requester empties it before it asks
 }
 
-func newRequester() *requester { return &requester{motes: map[smartmesh.MAC]*asked{}} }
+func newRequester() *requester {
+	return &requester{departures: newDepartures(), motes: map[smartmesh.MAC]*asked{}}
+}
 
 func (q *requester) mote(mac smartmesh.MAC) *asked {
 	q.mu.Lock()
@@ -50,34 +95,74 @@ func (q *requester) mote(mac smartmesh.MAC) *asked {
 	return a
 }
 
-// do sends a request and waits for its answer; an OAP result other than OK is an error. It is
-// bounded by its own tries and by ctx.
+// do sends a request and waits for its answer; an OAP result other than OK is an error, which
+// tells how far the request came. It is bounded by its own tries and by ctx.
 func (q *requester) do(ctx context.Context, s *smartmesh.Session, mac smartmesh.MAC, req oap.Request) (oap.Response, error) {
 	a := q.mote(mac)
 	select {
 	case a.turn <- struct{}{}:
 	case <-ctx.Done():
-		return oap.Response{}, ctx.Err()
+		return oap.Response{}, context.Cause(ctx)
 	}
 	defer func() { <-a.turn }()
-	q.await(a, &req)
-	defer q.await(a, nil)
-	for range oapTries {
-		if err := send(ctx, s, mac, oap.AppendRequest(nil, req)); err != nil {
-			return oap.Response{}, err
-		}
-		select {
-		case r := <-a.answer:
-			if r.Result != oap.OK {
-				return r, fmt.Errorf("the mote answered %s", r.Result)
-			}
-			return r, nil
-		case <-time.After(oapTimeout):
-		case <-ctx.Done():
-			return oap.Response{}, ctx.Err()
+	r, err := q.ask(ctx, s, mac, a, req)
+	if err == nil && r.Result == oap.TooManyBytes && req.Command == oap.Put {
+		if tags, ok := oap.Narrow(req.Address, req.Tags); ok { // a mote that wants sampleCount in one byte
+			req.Tags = tags
+			r, err = q.ask(ctx, s, mac, a, req)
 		}
 	}
-	return oap.Response{}, errNoAnswer
+	if err == nil && r.Result != oap.OK {
+		err = &reachedError{reachedAnswered, fmt.Errorf("the mote answered %s", r.Result)}
+	}
+	return r, err
+}
+
+// ask sends a request, again when no answer comes, under one number.
+func (q *requester) ask(ctx context.Context, s *smartmesh.Session, mac smartmesh.MAC, a *asked, req oap.Request) (oap.Response, error) {
+	q.await(a, &req)
+	defer q.await(a, nil)
+	var err error
+	for range oapTries {
+		var r oap.Response
+		if r, err = q.try(ctx, s, mac, a, oap.AppendRequest(nil, req)); err == nil {
+			return r, nil
+		}
+		if !errors.Is(err, errNoAnswer) && !errors.Is(err, errNotSent) {
+			break
+		}
+	}
+	return oap.Response{}, err
+}
+
+// try sends a request once and waits for its answer. The time runs anew from when it leaves the
+// manager, where it may have waited for its turn.
+func (q *requester) try(ctx context.Context, s *smartmesh.Session, mac smartmesh.MAC, a *asked, data []byte) (oap.Response, error) {
+	handle, err := send(ctx, s, mac, data)
+	if err != nil {
+		return oap.Response{}, err
+	}
+	left, forget := q.departures.of(handle)
+	defer forget()
+	timer := time.NewTimer(leaveTimeout)
+	defer timer.Stop()
+	stage, failure := reachedQueued, errNotSent
+	for {
+		select {
+		case r := <-a.answer:
+			return r, nil
+		case code := <-left:
+			if code != 0 {
+				return oap.Response{}, &reachedError{stage, fmt.Errorf("%w: it says %d", errNotSent, code)}
+			}
+			stage, failure = reachedSent, errNoAnswer
+			timer.Reset(oapTimeout)
+		case <-timer.C:
+			return oap.Response{}, &reachedError{stage, failure}
+		case <-ctx.Done():
+			return oap.Response{}, &reachedError{stage, context.Cause(ctx)}
+		}
+	}
 }
 
 // await numbers a request and makes it the one that answers are for; nil: none is awaited.
@@ -101,6 +186,10 @@ func (q *requester) answered(mac smartmesh.MAC, r oap.Response) bool {
 	if a == nil || a.waiting == nil || !a.numbers.Answers(r, *a.waiting) {
 		return false
 	}
+	r.Tags = slices.Clone(r.Tags) // they are in the session's buffer, which is used again
+	for i := range r.Tags {
+		r.Tags[i].Value = bytes.Clone(r.Tags[i].Value)
+	}
 	select {
 	case a.answer <- r:
 	default:
@@ -108,24 +197,24 @@ func (q *requester) answered(mac smartmesh.MAC, r oap.Response) bool {
 	return true
 }
 
-// send queues a message at the manager, waiting while its queue is full.
-func send(ctx context.Context, s *smartmesh.Session, mac smartmesh.MAC, data []byte) error {
+// send queues a message at the manager, waiting while its queue is full, and gives its handle.
+func send(ctx context.Context, s *smartmesh.Session, mac smartmesh.MAC, data []byte) (uint32, error) {
 	for range busyTries {
-		_, err := s.SendData(ctx, smartmesh.SendData{MAC: mac, SrcPort: oap.Port, DstPort: oap.Port, Data: data})
-		var rc *smartmesh.RCError
-		if err == nil || !errors.As(err, &rc) {
-			return err
+		handle, err := s.SendData(ctx, smartmesh.SendData{MAC: mac, SrcPort: oap.Port, DstPort: oap.Port, Data: data})
+		rc, refused := errors.AsType[*smartmesh.RCError](err)
+		if !refused {
+			return handle, err
 		}
 		switch rc.RC {
 		case smartmesh.RCNoResources, smartmesh.RCNack:
 			if !sleep(ctx, busyPause) {
-				return ctx.Err()
+				return 0, context.Cause(ctx)
 			}
 		case smartmesh.RCInvState, smartmesh.RCNotFound:
-			return errors.New("the mote is not in the network")
+			return 0, fmt.Errorf("%w: %s", errNotThere, rc.RC.Name())
 		default:
-			return err
+			return 0, err
 		}
 	}
-	return errors.New("the manager's queue stays full")
+	return 0, errQueueStays
 }

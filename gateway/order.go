@@ -27,6 +27,8 @@ type order struct {
 	on     bool
 	toggle bool
 	hold   time.Duration // how long on or off is to last; 0: until the next command
+
+	deadline time.Time // until when it may be carried out; zero: no matter when
 }
 
 // result is how far a command came.
@@ -114,6 +116,7 @@ func (o *order) until(text string, now time.Time) error {
 	if !t.After(now) {
 		return errExpired
 	}
+	o.deadline = t
 	return nil
 }
 
@@ -146,6 +149,9 @@ func (r result) fields() map[string]any {
 	}
 	if r.err != nil {
 		f["error"] = r.err.Error()
+		if far := reached(r.err); far != "" {
+			f["reached"] = far
+		}
 	}
 	return f
 }

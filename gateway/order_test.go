@@ -25,7 +25,7 @@ func TestParseOrder(t *testing.T) {
 		{`{"state":"on"}`, order{on: true}},
 		{` {"state":"on","id":"7f","for":"5s"}`, order{on: true, id: "7f", hold: 5 * time.Second}},
 		{`{"state":"off","id":17}`, order{id: "17"}},
-		{`{"state":"on","until":"2026-11-25T12:00:01Z"}`, order{on: true}},
+		{`{"state":"on","until":"2026-11-25T12:00:01Z"}`, order{on: true, deadline: noon.Add(time.Second)}},
 	}
 	for _, tt := range tests {
 		if got, err := parseOrder([]byte(tt.in), noon); err != nil || got != tt.want {

@@ -33,10 +33,13 @@ func (g *Gateway) managerRequest(ctx context.Context, name string, c command) ma
 		return with(refused(id, err).fields(), "command", req.Command)
 	}
 	fields, err := m.call(ctx, control.CallRequest{Command: req.Command, Fields: req.Fields})
+	if errors.Is(err, smartmesh.ErrArgument) {
+		return with(refused(id, err).fields(), "command", req.Command)
+	}
 	if err != nil {
 		return with(result{id, stageFailed, err}.fields(), "command", req.Command)
 	}
-	return with(with(result{id: id, stage: stageConfirmed}.fields(), "command", req.Command), "fields", fields)
+	return with(with(result{id: id, stage: stageConfirmed}.fields(), "command", req.Command), "fields", smartmesh.Redact(req.Command, fields))
 }
 
 // allowed says whether a command may come over MQTT.

@@ -17,6 +17,8 @@ func (g *Gateway) api() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /api/v1/status", func(w http.ResponseWriter, _ *http.Request) { control.Reply(w, g.status()) })
 	mux.HandleFunc("GET /api/v1/motes", func(w http.ResponseWriter, _ *http.Request) { control.Reply(w, g.motes()) })
+	mux.HandleFunc("GET /api/v1/topology", func(w http.ResponseWriter, _ *http.Request) { control.Reply(w, g.topology()) })
+	mux.HandleFunc("GET /api/v1/health", func(w http.ResponseWriter, _ *http.Request) { control.Reply(w, g.health()) })
 	mux.HandleFunc("GET /api/v1/watch", g.watchLive)
 	mux.Handle("POST /api/v1/set", control.Post(g.set))
 	mux.Handle("POST /api/v1/call", control.Post(g.call))

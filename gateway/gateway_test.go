@@ -37,6 +37,7 @@ type world struct {
 	port   func() (io.ReadWriteCloser, error)
 	hw     func(*Hardware) // changes the machine before the start
 	level  slog.Level
+	door   *door
 
 	wg   sync.WaitGroup
 	stop context.CancelFunc
@@ -94,6 +95,8 @@ func (w *world) start() {
 	w.stop, w.end = cancel, make(chan error, 1)
 	hw := Hardware{Version: "test", GPIO: gpio.Host(), Dial: w.broker.Dial, ClockRight: func() bool { return true },
 		OpenPort: func(context.Context, string) (io.ReadWriteCloser, error) { return w.port() }}
+	w.door = newDoor()
+	hw.Door = func() (net.Listener, error) { return w.door, nil }
 	if w.hw != nil {
 		w.hw(&hw)
 	}

@@ -41,18 +41,21 @@ type mesh struct {
 	clock smartmesh.Clock
 	stats smartmesh.Stats
 
-	serial, session *link
-	live            atomic.Pointer[smartmesh.Session]
-	mu              sync.Mutex
-	info            meshInfo
-	relist          chan struct{}          // holds one: the list of motes is to be read again
-	rates           *rates                 // motes whose report rate is to be seen to
-	leds            map[smartmesh.MAC]bool // as the motes have confirmed
-	holds           map[smartmesh.MAC]*time.Timer
-	ended           bool
-	mute            bool       // of the goroutine that holds the session: getNetworkConfig is not answered
-	share           *share     // nil: the port is not shared
-	recording       *recording // nil: it is not recorded
+	survey  *survey
+	failing map[string]int // checks that fail, for how many minutes; of the minute alone
+
+	serial, session, link *link
+	live                  atomic.Pointer[smartmesh.Session]
+	mu                    sync.Mutex
+	info                  meshInfo
+	relist                chan struct{}          // holds one: the list of motes is to be read again
+	rates                 *rates                 // motes whose report rate is to be seen to
+	leds                  map[smartmesh.MAC]bool // as the motes have confirmed
+	holds                 map[smartmesh.MAC]*time.Timer
+	ended                 bool
+	mute                  bool       // of the goroutine that holds the session: getNetworkConfig is not answered
+	share                 *share     // nil: the port is not shared
+	recording             *recording // nil: it is not recorded
 }
 
 // meshInfo is what manager/NAME/status tells.
@@ -65,7 +68,8 @@ func newMesh(cfg config.Manager, g *Gateway) *mesh {
 	m := &mesh{cfg: cfg, g: g, log: g.log.With("manager", cfg.Name),
 		oap: newRequester(), relist: make(chan struct{}, 1), rates: newRates(),
 		leds: map[smartmesh.MAC]bool{}, holds: map[smartmesh.MAC]*time.Timer{},
-		serial: g.links.add("serial", cfg.Name, cfg.Port), session: g.links.add("session", cfg.Name, "")}
+		serial: g.links.add("serial", cfg.Name, cfg.Port), session: g.links.add("session", cfg.Name, ""),
+		link: g.links.add("mesh", cfg.Name, ""), survey: newSurvey()}
 	m.motes = newMotes(m.publishMote)
 	m.share, m.recording = newShare(cfg.Share, m), newRecording(cfg.Record, m)
 	return m
@@ -76,7 +80,7 @@ func (m *mesh) run(ctx context.Context) {
 	m.publishStatus("disconnected", nil)
 	var wg sync.WaitGroup
 	wg.Go(func() {
-		every(ctx, time.Second, func() { m.motes.age(time.Now()) })
+		every(ctx, time.Second, func() { m.motes.age(time.Now()); m.showMesh() })
 	})
 	wg.Go(func() { m.setRates(ctx) })
 	supervise(ctx, m.log, m.lost, m.once)
@@ -123,6 +127,11 @@ func (m *mesh) hold(ctx context.Context, s *smartmesh.Session, up func(...any)) 
 	m.live.Store(s)
 	m.share.begin(s)
 	m.checkRates()
+	ctx, stop := context.WithCancel(ctx)
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer stop()
+	wg.Go(func() { m.surveyMesh(ctx, s) })
 	up("mac", m.info.mac, "version", m.info.version, "motes", len(m.motes.list("")))
 	clock, list := time.NewTicker(clockPeriod), time.NewTicker(listPeriod)
 	defer clock.Stop()

@@ -46,7 +46,7 @@ func (g *Gateway) publishHealth() {
 		serial[m.cfg.Name], session[m.cfg.Name] = m.counters()
 	}
 	g.hub.publish(message{topic: "gateway/health", retain: true, payload: jsonObject(map[string]any{
-		"time": stamp(time.Now()), "spool": sp, "bridge": bridges, "serial": serial, "session": session})})
+		"time": stamp(time.Now()), "spool": sp, "bridge": bridges, "serial": serial, "session": session, "mesh": g.meshHealth()})})
 }
 
 // counters splits what was counted on a port into the line's and the session's.

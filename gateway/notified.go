@@ -196,6 +196,10 @@ func (m *mesh) learn(body any) {
 		m.rejoined(e.MAC)
 	case *smartmesh.MoteLost:
 		m.motes.event(e.MAC, "lost")
+	case *smartmesh.PathCreate:
+		m.survey.pathChanged(e.Source, e.Dest)
+	case *smartmesh.PathDelete:
+		m.survey.pathChanged(e.Source, e.Dest)
 	case *smartmesh.PacketSent:
 		m.oap.departures.left(e.CallbackID, byte(e.RC))
 	case *smartmesh.NetworkReset:

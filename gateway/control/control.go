@@ -3,6 +3,8 @@
 //
 //	GET  /api/v1/status              Status
 //	GET  /api/v1/motes               []Mote
+//	GET  /api/v1/topology            []Topology
+//	GET  /api/v1/health              []MeshHealth
 //	GET  /api/v1/watch?filter=F      one Message a line, for as long as the caller listens
 //	POST /api/v1/set                 SetRequest   -> Result
 //	POST /api/v1/call                CallRequest  -> the response's fields

@@ -99,7 +99,7 @@ func (a *analysis) fail(c *control.Check, mac string, value float64, remedy, tex
 // operational goes over the motes that are in the network now, with what the manager has told.
 func (a *analysis) operational(do func(mote, surveyed)) {
 	for _, mo := range a.motes {
-		if s, ok := a.told[mo.mac]; mo.state == "operational" && ok {
+		if s := a.told[mo.mac]; mo.state == "operational" && s.known {
 			do(mo, s)
 		}
 	}

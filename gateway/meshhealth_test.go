@@ -21,7 +21,7 @@ func ward() *analysis {
 	for n := range 5 {
 		mo := mote{mac: mac(n), id: uint16(n + 1), ap: n == 0, state: "operational", fresh: "fresh"}
 		one := uint8(1)
-		s := surveyed{info: smartmesh.MoteInfo{PacketsReceived: 10000, NumGoodNeighbors: 3, NumJoins: &one}, receives: 20}
+		s := surveyed{info: smartmesh.MoteInfo{PacketsReceived: 10000, NumGoodNeighbors: 3, NumJoins: &one}, receives: 20, known: true}
 		if n > 0 {
 			mo.vitals.device = &health.Device{BatteryVoltage: 3000, NumTxOk: 100, Present: 16}
 			mo.vitals.links = map[smartmesh.MAC]link1{mac(0): {Neighbor: health.Neighbor{RSSI: -60, NumTxPackets: 100, NumTxFailures: 5}}}

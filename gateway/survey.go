@@ -35,7 +35,8 @@ type survey struct {
 type surveyed struct {
 	info     smartmesh.MoteInfo
 	paths    []smartmesh.NextPathInfo
-	receives int // its receive links
+	receives int  // its receive links
+	known    bool // info could be read
 	at       time.Time
 }
 
@@ -117,7 +118,7 @@ func (m *mesh) surveyMote(ctx context.Context, s *smartmesh.Session, mac smartme
 	info, err := s.GetMoteInfo(ctx, mac)
 	sleep(ctx, surveyPace)
 	if err == nil {
-		got.info = info
+		got.info, got.known = info, true
 		got.paths, err = readPaths(ctx, s, mac)
 	}
 	if err == nil || isRC(err) {

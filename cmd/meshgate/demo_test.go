@@ -63,7 +63,7 @@ func TestLookAndSteer(t *testing.T) {
 	}
 	out, code = run("status", "--json")
 	var s control.Status
-	if err := json.Unmarshal([]byte(out), &s); err != nil || code != 0 || !s.OK || len(s.Links) != 4 {
+	if err := json.Unmarshal([]byte(out), &s); err != nil || code != 0 || !s.OK || len(s.Links) != 5 {
 		t.Errorf("status --json: %v, %d:\n%s", err, code, out)
 	}
 	for _, tt := range []struct {
@@ -76,6 +76,10 @@ func TestLookAndSteer(t *testing.T) {
 		{[]string{"set", "led", "dim"}, 1, "no state"},
 		{[]string{"set", "pump", "on"}, 1, "refused"},
 		{[]string{"motes"}, 0, "access point"},
+		{[]string{"topology"}, 0, "access point"},
+		{[]string{"topology", "--dot"}, 0, "digraph mesh {"},
+		{[]string{"topology", "--json"}, 0, `"nodes"`},
+		{[]string{"call", "reset", "type=0"}, 2, "--yes"},
 		{[]string{"call", "getSystemInfo"}, 0, `"swMajor": 1`},
 		{[]string{"call", "getMoteConfigById", "moteId=999"}, 1, "RC_NOT_FOUND"},
 		{[]string{"call", "getTime", "--manager", "other"}, 1, "no manager is called"},
@@ -86,6 +90,9 @@ func TestLookAndSteer(t *testing.T) {
 		if out, code := run(tt.args...); code != tt.code || !strings.Contains(out, tt.want) {
 			t.Errorf("%v: status %d, want %d with %q:\n%s", tt.args, code, tt.code, tt.want, out)
 		}
+	}
+	if out, code := run("health"); code != 0 && code != 3 || !strings.Contains(out, "reliability") {
+		t.Errorf("health: %d: %s", code, out)
 	}
 	mac := moteOf(t, socket)
 	if out, code := run("set", mac+"/led", "on"); code != 0 || !strings.Contains(out, "confirmed") {

@@ -111,18 +111,23 @@ func motesCmd() *cobra.Command {
 
 func printMotes(out io.Writer, list []control.Mote) {
 	colours := map[string]string{"fresh": green, "late": yellow, "lost": red}
-	t := newTable(out, "MAC", "ID", "STATE", "READING", "FRESH", "SEEN", "BATTERY", "NEIGHBORS", "MANAGER")
+	t := newTable(out, "MAC", "ID", "STATE", "READING", "FRESH", "SEEN", "BATTERY", "NEIGHBORS", "RSSI", "STABILITY", "MANAGER")
 	for _, m := range list {
 		state, seen := m.State, ""
 		if m.AP {
 			state += " (access point)"
 		}
+		fresh := m.Fresh
+		if m.LastSeen == nil && !m.AP {
+			fresh = "never"
+		}
 		if m.LastSeen != nil {
 			seen = ago(*m.LastSeen) + " ago"
 		}
 		t.row(cell{m.MAC, plain}, cell{fmt.Sprint(m.ID), plain}, cell{state, plain}, cell{number(m.Celsius, "%.2f °C"), plain},
-			cell{m.Fresh, colours[m.Fresh]}, cell{seen, plain}, cell{number(m.Battery, "%d mV"), plain},
-			cell{number(m.Neighbors, "%d"), plain}, cell{m.Manager, plain})
+			cell{fresh, colours[fresh]}, cell{seen, plain}, cell{number(m.Battery, "%d mV"), plain},
+			cell{number(m.Neighbors, "%d"), plain}, cell{number(m.RSSI, "%d dBm"), plain}, cell{percent(m.Stability), plain},
+			cell{m.Manager, plain})
 	}
 	t.print()
 }

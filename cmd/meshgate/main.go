@@ -1,7 +1,7 @@
 // Command meshgate is the gateway daemon and the tools to look into it.
 //
 // One file a group of commands: run and demo (the daemon), ports (the serial line, TCP and the
-// simulator), look (status, motes, watch), steer (set, call, oap, pub), codec (decode, encode).
+// simulator), look (status, motes, watch), mesh (topology, health), steer (set, call, oap, pub), codec (decode, encode).
 package main
 
 import (
@@ -90,8 +90,13 @@ Try it without hardware:  meshgate run --demo`,
 	}
 	root.PersistentFlags().String("socket", "", "control socket of the running daemon (default: the first that is there of\n"+
 		"$RUNTIME_DIRECTORY, /run/meshgate and the state folder, each with /meshgate.sock)")
-	root.AddCommand(runCmd(), checkCmd(), simulateCmd(), statusCmd(), motesCmd(), watchCmd(), setCmd(), callCmd(), oapCmd(),
-		pubCmd(), decodeCmd(), encodeCmd(), bridgeCmd(), portsCmd(), versionCmd())
+	root.AddCommand(
+		runCmd(), checkCmd(), simulateCmd(),
+		statusCmd(), motesCmd(), topologyCmd(), healthCmd(), watchCmd(),
+		setCmd(), callCmd(), oapCmd(), pubCmd(),
+		decodeCmd(), encodeCmd(),
+		bridgeCmd(), portsCmd(),
+		versionCmd())
 	return root
 }
 

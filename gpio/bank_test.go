@@ -268,7 +268,7 @@ func TestTaken(t *testing.T) {
 
 func TestPWMIsRefused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := Open([]Output{{Name: "x", Pin: "sim", Kind: "pwm"}}, NewSim(), nil, nil)
+		b := Open([]Output{{Name: "x", Pin: "GPIO18", Kind: "pwm"}}, NewSim(), nil, nil)
 		defer b.Close()
 		if _, err := b.Set("x", true, 0); err == nil || !strings.Contains(err.Error(), "kind pwm is refused") {
 			t.Error(err)

@@ -55,7 +55,7 @@ func (c *checker) output(o *Output) {
 		return
 	}
 	c.pin(o.Name, o.Pin, true)
-	if err := kindError(o.Kind); err != nil {
+	if err := kindError(o.Kind, o.Pin); err != nil {
 		c.say(o.Name, "kind", "%v", err)
 	}
 	if o.Safe {
@@ -117,6 +117,9 @@ func (c *checker) pin(name, pin string, output bool) {
 	if s.kind == ledPin && !output {
 		c.say(name, "pin", "an LED cannot be an input")
 	}
+	if s.kind == pwmPin && !output {
+		c.say(name, "pin", "a PWM channel cannot be an input")
+	}
 	if other := c.pins[pin]; other != "" && s.kind != simPin {
 		c.say(name, "pin", "%s has %s already", other, pin)
 	}
@@ -142,15 +145,19 @@ func (c *checker) in(i *Input, before []Input) {
 	}
 }
 
-// kindError refuses what is not a switch.
-func kindError(kind string) error {
+// kindError refuses a kind that is none, and a brightness for a line of a GPIO chip, which has two levels and no more.
+func kindError(kind, pin string) error {
 	switch kind {
 	case "", "switch":
 		return nil
 	case "pwm":
-		return errors.New("kind pwm is refused: outputs are switched on and off here, not dimmed")
+		if s, err := parsePin(pin); err == nil && (s.kind == linePin || s.kind == chipPin) {
+			return fmt.Errorf("kind pwm is refused: %s is a line of a GPIO chip, which only switches; "+
+				"a PWM channel is written pin: pwm:CHIP/CHANNEL (`meshgate gpio` lists them)", pin)
+		}
+		return nil
 	}
-	return fmt.Errorf("there is no kind %q, only switch", kind)
+	return fmt.Errorf("there is no kind %q, only switch and pwm", kind)
 }
 
 type pinKind uint8
@@ -159,14 +166,15 @@ const (
 	linePin pinKind = iota // by name
 	chipPin                // by label and offset
 	ledPin
+	pwmPin
 	simPin
 )
 
 // pinSpec is a pin as it is written, see the package comment.
 type pinSpec struct {
 	kind   pinKind
-	name   string // of the line, the LED, or the chip's label
-	offset int
+	name   string // of the line, the LED, the PWM chip, or the GPIO chip's label
+	offset int    // of the line, or the number of the PWM channel
 }
 
 func parsePin(s string) (pinSpec, error) {
@@ -181,6 +189,13 @@ func parsePin(s string) (pinSpec, error) {
 			return pinSpec{}, fmt.Errorf("%q is not the name of an LED", name)
 		}
 		return pinSpec{kind: ledPin, name: name}, nil
+	case strings.HasPrefix(s, "pwm:"):
+		name, channel, found := strings.Cut(s[len("pwm:"):], "/")
+		n, err := strconv.ParseUint(channel, 10, 16)
+		if !found || err != nil || name == "" || name == "." || name == ".." || strings.Contains(name, "\x00") {
+			return pinSpec{}, errors.New("a PWM channel is written pwm:CHIP/CHANNEL")
+		}
+		return pinSpec{kind: pwmPin, name: name, offset: int(n)}, nil
 	case strings.HasPrefix(s, "chip:"):
 		slash := strings.LastIndexByte(s, '/')
 		if slash <= len("chip:") {

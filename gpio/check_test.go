@@ -24,8 +24,12 @@ func TestCheck(t *testing.T) {
 			"a: pin: a line of a chip is written chip:LABEL/OFFSET\nb: pin: a line of a chip is written chip:LABEL/OFFSET\n" +
 				"c: pin: \"-1\" is not the offset of a line\nd: pin: \"99999\" is not the offset of a line"},
 		{[]Output{{Name: "a", Pin: "GPIO1"}}, []Input{{Name: "b", Pin: "GPIO1"}}, "b: pin: a has GPIO1 already"},
-		{[]Output{{Name: "a", Pin: "sim", Kind: "pwm"}, {Name: "b", Pin: "sim", Kind: "servo"}}, nil,
-			"a: kind: kind pwm is refused: outputs are switched on and off here, not dimmed\nb: kind: there is no kind \"servo\", only switch"},
+		{[]Output{{Name: "a", Pin: "GPIO18", Kind: "pwm"}, {Name: "b", Pin: "sim", Kind: "servo"},
+			{Name: "c", Pin: "pwm:3f20c000.pwm/1", Kind: "pwm"}, {Name: "d", Pin: "pwm:x"}, {Name: "e", Pin: "pwm:../1"}, {Name: "f", Pin: "sim", Kind: "pwm"}},
+			[]Input{{Name: "g", Pin: "pwm:x/1"}},
+			"a: kind: kind pwm is refused: GPIO18 is a line of a GPIO chip, which only switches; a PWM channel is written pin: pwm:CHIP/CHANNEL (`meshgate gpio` lists them)\n" +
+				"b: kind: there is no kind \"servo\", only switch and pwm\nd: pin: a PWM channel is written pwm:CHIP/CHANNEL\n" +
+				"e: pin: a PWM channel is written pwm:CHIP/CHANNEL\ng: pin: a PWM channel cannot be an input"},
 		{[]Output{{Name: "a", Pin: "sim", MaxOn: -1, Lease: -1, Rate: -1, MinOff: -1, LinkDelay: -1}}, nil,
 			"a: max_on: is negative\na: min_off: is negative\na: lease: is negative\na: rate: is negative\na: on_link_loss: is negative"},
 		{[]Output{{Name: "a", Pin: "sim", Safe: true, MaxOn: 1}}, nil, "a: max_on: is for outputs whose safe state is off: it would keep this one from its safe state"},
@@ -67,7 +71,7 @@ func TestOpenTakesAnything(t *testing.T) {
 
 // FuzzParsePin: what is taken is written back the same, and names no file outside the folder of LEDs.
 func FuzzParsePin(f *testing.F) {
-	for _, s := range []string{"GPIO17", "P9_12 [gpio1_28]", "sim", "led:ACT", "led:beaglebone:green:usr3", "led:../x", "chip:pinctrl-bcm2711/17", "chip:a/b/3", "chip:/", ""} {
+	for _, s := range []string{"GPIO17", "P9_12 [gpio1_28]", "sim", "led:ACT", "led:beaglebone:green:usr3", "led:../x", "chip:pinctrl-bcm2711/17", "chip:a/b/3", "chip:/", "pwm:fe20c000.pwm/1", "pwm:/1", ""} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
@@ -75,11 +79,12 @@ func FuzzParsePin(f *testing.F) {
 		if err != nil {
 			return
 		}
-		back := map[pinKind]string{linePin: p.name, simPin: "sim", ledPin: "led:" + p.name, chipPin: fmt.Sprintf("chip:%s/%d", p.name, p.offset)}[p.kind]
-		if back != s && !(p.kind == chipPin && strings.Contains(s, "/0")) { // leading zeros
+		back := map[pinKind]string{linePin: p.name, simPin: "sim", ledPin: "led:" + p.name, chipPin: fmt.Sprintf("chip:%s/%d", p.name, p.offset),
+			pwmPin: fmt.Sprintf("pwm:%s/%d", p.name, p.offset)}[p.kind]
+		if back != s && !((p.kind == chipPin || p.kind == pwmPin) && strings.Contains(s, "/0")) { // leading zeros
 			t.Errorf("%q is %+v, that is %q", s, p, back)
 		}
-		if p.kind == ledPin && (strings.Contains(p.name, "/") || strings.Trim(p.name, ".") == "" && len(p.name) < 3) {
+		if (p.kind == ledPin || p.kind == pwmPin) && (strings.Contains(p.name, "/") || strings.Trim(p.name, ".") == "" && len(p.name) < 3) {
 			t.Errorf("%q leads out of the folder", s)
 		}
 	})

@@ -11,7 +11,8 @@
 //
 //	GPIO17               the line of that name; the names are the kernel's and differ by board and kernel
 //	chip:LABEL/OFFSET    line OFFSET of the chip with that label, for lines without a name of their own
-//	led:NAME             /sys/class/leds/NAME
+//	led:NAME             /sys/class/leds/NAME, with a brightness where the LED has one
+//	pwm:CHIP/CHANNEL     a channel of the PWM chip of that device in /sys/class/pwm, always with a brightness
 //	sim                  memory
 //
 // Lines are driven through periph's gpioioctl driver, that is the kernel's character device (GPIO v2 uAPI). A chip is never

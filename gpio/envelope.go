@@ -30,6 +30,8 @@ type output struct {
 
 	pin   Pin // nil: not open
 	on    bool
+	want  int // the brightness asked for while it is on, in percent
+	level int // and what the pin read
 	read  time.Time
 	cause Cause
 	err   error // why pin is nil
@@ -47,11 +49,17 @@ type output struct {
 	logged  string // the last error that was logged
 }
 
-// away reports whether a command keeps the output from its safe state, or blinks.
-func (o *output) away() bool { return o.pin != nil && (o.on != o.Safe || o.blink != nil) }
+// away reports whether a command keeps the output from its safe state, dims or blinks.
+func (o *output) away() bool {
+	return o.pin != nil && (o.on != o.Safe || o.blink != nil || o.on && o.want < full)
+}
 
 func (o *output) reading() Reading {
-	return Reading{Name: o.Name, On: o.on && o.pin != nil, Known: o.pin != nil, Time: o.read, Cause: o.cause, Err: o.err}
+	r := Reading{Name: o.Name, On: o.on && o.pin != nil, Known: o.pin != nil, Time: o.read, Cause: o.cause, Err: o.err}
+	if r.Dims = dims(o.pin) != nil; r.Dims && r.On {
+		r.Brightness = o.level
+	}
+	return r
 }
 
 func (g *group) reading() Reading {
@@ -81,6 +89,10 @@ func (c Command) valid(name string, now time.Time) error {
 		return refuse("neither on, off nor toggle")
 	case c.For < 0:
 		return refuse("for is negative")
+	case c.Brightness < 0 || c.Brightness > full:
+		return refuse("brightness is 0 to 100 percent")
+	case c.Brightness > 0 && c.Action != On:
+		return refuse("only on has a brightness")
 	case len(c.Blink) > 0 && c.Action != On:
 		return refuse("only on can blink")
 	case len(c.Blink) > maxBlinks:
@@ -100,10 +112,17 @@ func (b *Bank) command(o *output, c Command, now time.Time) error {
 		return o.err
 	}
 	want := c.Action == On
-	if err := b.refuse(o, want, len(c.Blink) > 0, now); err != nil {
+	dimmed := c.Brightness > 0 && c.Brightness < full
+	if dimmed && dims(o.pin) == nil {
+		return &Refusal{Output: o.Name, Rule: "command", Reason: "it is switched on and off, it has no brightness"}
+	}
+	if err := b.refuse(o, want, len(c.Blink) > 0 || dimmed, now); err != nil {
 		return err
 	}
 	o.clear()
+	if dimmed {
+		o.want = c.Brightness
+	}
 	if err := b.drive(o, want, ByCommand, now); err != nil {
 		return err
 	}
@@ -125,12 +144,12 @@ func (b *Bank) command(o *output, c Command, now time.Time) error {
 	return nil
 }
 
-// refuse says why the envelope forbids the state, or nil. The safe state, once and for good, is never forbidden.
-func (b *Bank) refuse(o *output, want, blink bool, now time.Time) error {
+// refuse says why the envelope forbids the state, or nil. The safe state, once, for good and not dimmed, is never forbidden.
+func (b *Bank) refuse(o *output, want, special bool, now time.Time) error {
 	no := func(rule, format string, args ...any) error {
 		return &Refusal{Output: o.Name, Rule: rule, Reason: fmt.Sprintf(format, args...)}
 	}
-	if want == o.Safe && !blink {
+	if want == o.Safe && !special {
 		return nil
 	}
 	if b.linkDown && o.OnLinkLoss == GoSafe && o.LinkDelay <= 0 {
@@ -172,18 +191,19 @@ func (o *output) clear() {
 	maxOn := o.due[byMaxOn]
 	o.due = [deadlines]time.Time{}
 	o.due[byMaxOn] = maxOn
-	o.blink, o.blinkAt = nil, time.Time{}
+	o.blink, o.blinkAt, o.want = nil, time.Time{}, full
 }
 
 // drive sets the pin, reads it back and keeps the books. With an error the pin is closed and will be tried again.
 func (b *Bank) drive(o *output, on bool, cause Cause, now time.Time) error {
-	if err := setAndRead(o.pin, on); err != nil {
+	level, err := setAndRead(o.pin, on, o.want)
+	if err != nil {
 		err = fmt.Errorf("gpio: output %s: pin %s: %w", o.Name, o.Pin, err)
 		b.fail(o, err, now)
 		return err
 	}
 	changed := on != o.on
-	o.on, o.read, o.cause = on, now, cause
+	o.on, o.level, o.read, o.cause = on, level, now, cause
 	if changed {
 		o.noteChange(now)
 	}
@@ -202,20 +222,6 @@ func (o *output) noteChange(now time.Time) {
 	} else if o.MaxOn > 0 && !o.Safe {
 		o.due[byMaxOn] = now.Add(o.MaxOn)
 	}
-}
-
-func setAndRead(p Pin, on bool) error {
-	if err := p.Set(on); err != nil {
-		return fmt.Errorf("set %s: %w", word(on), err)
-	}
-	got, err := p.Get()
-	if err != nil {
-		return fmt.Errorf("read back: %w", err)
-	}
-	if got != on {
-		return fmt.Errorf("was set %s but reads %s", word(on), word(got))
-	}
-	return nil
 }
 
 func word(on bool) string {
@@ -301,7 +307,7 @@ func (b *Bank) tell(o *output) {
 }
 
 func news(r, told Reading) bool {
-	return told.Name == "" || r.On != told.On || r.Known != told.Known || message(r.Err) != message(told.Err)
+	return told.Name == "" || r.On != told.On || r.Known != told.Known || r.Brightness != told.Brightness || message(r.Err) != message(told.Err)
 }
 
 func message(err error) string {

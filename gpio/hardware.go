@@ -12,6 +12,7 @@ import (
 // Hardware is the machine that the program runs on.
 type Hardware struct {
 	LEDs string // the folder of LEDs, /sys/class/leds
+	PWM  string // the folder of PWM chips, /sys/class/pwm
 	Sim  *Sim   // the pins called sim
 	chips
 }
@@ -22,12 +23,12 @@ type Hardware struct {
 // Call it once, early in main, before anything else opens files: on boards whose chips have two names in /dev, periph closes
 // file descriptor 0 while it looks, and Host opens it again. periph reports what it meets through the standard log package.
 func Host() Machine {
-	h := &Hardware{LEDs: "/sys/class/leds", Sim: NewSim(), chips: chips{dev: "/dev"}}
+	h := &Hardware{LEDs: "/sys/class/leds", PWM: "/sys/class/pwm", Sim: NewSim(), chips: chips{dev: "/dev"}}
 	h.start()
 	return h
 }
 
-// OpenOutput opens a line, an LED or a simulated pin. A pin that does not exist, is taken or may not be opened gives
+// OpenOutput opens a line, an LED, a PWM channel or a simulated pin. A pin that does not exist, is taken or may not be opened gives
 // ErrNoPin (ErrNoChip), ErrTaken or ErrPermission with the details.
 func (h *Hardware) OpenOutput(o Output) (Pin, error) {
 	s, err := parsePin(o.Pin)
@@ -43,6 +44,12 @@ func (h *Hardware) OpenOutput(o Output) (Pin, error) {
 			return nil, err
 		}
 		return l, nil
+	case pwmPin:
+		p, err := openPWM(h.PWM, s.name, s.offset, o)
+		if err != nil {
+			return nil, err
+		}
+		return p, nil
 	}
 	return h.openOutputLine(s, o)
 }
@@ -56,8 +63,8 @@ func (h *Hardware) OpenInput(in Input, edge func(on bool, at time.Time)) (io.Clo
 	switch s.kind {
 	case simPin:
 		return h.Sim.OpenInput(in, edge)
-	case ledPin:
-		return nil, fmt.Errorf("%w: %s is an LED, which cannot be an input", ErrNoPin, in.Pin)
+	case ledPin, pwmPin:
+		return nil, fmt.Errorf("%w: %s is an LED or a PWM channel, which cannot be an input", ErrNoPin, in.Pin)
 	}
 	return h.openInputLine(s, in, edge)
 }

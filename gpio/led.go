@@ -20,7 +20,7 @@ import (
 type led struct {
 	dir       string
 	trigger   string // what was in force before, put back at the end; empty: nothing to put back
-	full      string
+	steps     int    // max_brightness
 	activeLow bool
 }
 
@@ -34,10 +34,9 @@ func openLED(root, name string, o Output) (*led, error) {
 	if err != nil {
 		return nil, ledError(root, name, err)
 	}
-	if n, err := strconv.Atoi(max); err != nil || n < 1 {
+	if l.steps, err = strconv.Atoi(max); err != nil || l.steps < 1 {
 		return nil, fmt.Errorf("led:%s: max_brightness is %q", name, max)
 	}
-	l.full = max
 	if err := l.takeOver(); err != nil {
 		return nil, ledError(root, name, err)
 	}
@@ -66,22 +65,41 @@ func (l *led) takeOver() error {
 }
 
 func (l *led) Set(on bool) error {
-	if on != l.activeLow {
-		return l.write("brightness", l.full)
+	if on {
+		return l.SetLevel(full)
 	}
-	return l.write("brightness", "0")
+	return l.SetLevel(0)
+}
+
+// Dims tells the LEDs that have a brightness from those that only switch.
+func (l *led) Dims() bool { return l.steps > 1 }
+
+func (l *led) SetLevel(percent int) error {
+	n := toSteps(percent, l.steps)
+	if l.activeLow {
+		n = l.steps - n
+	}
+	return l.write("brightness", strconv.Itoa(n))
 }
 
 func (l *led) Get() (bool, error) {
+	percent, err := l.Level()
+	return percent > 0, err
+}
+
+func (l *led) Level() (int, error) {
 	s, err := l.read("brightness")
 	if err != nil {
-		return false, err
+		return 0, err
 	}
 	n, err := strconv.Atoi(s)
 	if err != nil {
-		return false, fmt.Errorf("brightness is %q", s)
+		return 0, fmt.Errorf("brightness is %q", s)
 	}
-	return (n > 0) != l.activeLow, nil
+	if l.activeLow {
+		n = l.steps - n
+	}
+	return toPercent(n, l.steps), nil
 }
 
 // Close gives the LED back to the trigger it had.
@@ -97,15 +115,7 @@ func (l *led) read(file string) (string, error) {
 	return strings.TrimSpace(string(b)), err
 }
 
-// write does not create the file: that would be an LED that is not there.
-func (l *led) write(file, s string) error {
-	f, err := os.OpenFile(filepath.Join(l.dir, file), os.O_WRONLY|os.O_TRUNC, 0)
-	if err != nil {
-		return err
-	}
-	_, err = f.WriteString(s)
-	return errors.Join(err, f.Close())
-}
+func (l *led) write(file, s string) error { return writeFile(filepath.Join(l.dir, file), s) }
 
 // ledError says in the words of somebody who looks at the board what is wrong.
 func ledError(root, name string, err error) error {

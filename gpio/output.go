@@ -15,8 +15,8 @@ const (
 // Output describes one named output. The zero values of the envelope set no limit.
 type Output struct {
 	Name string
-	Pin  string // GPIO17 | chip:LABEL/OFFSET | led:NAME | sim; empty for a group
-	Kind string // "" or "switch"; "pwm" is refused, see Check
+	Pin  string // GPIO17 | chip:LABEL/OFFSET | led:NAME | pwm:CHIP/CHANNEL | sim; empty for a group
+	Kind string // "" or "switch", or "pwm" for what must have a brightness
 
 	ActiveLow bool // on is the low level
 	Safe      bool // the state at start, at the end and whenever in doubt
@@ -45,9 +45,13 @@ const (
 // Command is one order to an output.
 type Command struct {
 	Action Action
-	For    time.Duration   // back to the safe state so long after; 0: no limit of its own
-	Until  time.Time       // the command is void from then on; zero: always valid
-	Blink  []time.Duration // with On: on for the first, off for the second and so on, again and again until For is over
+	For    time.Duration // back to the safe state so long after; 0: no limit of its own
+	Until  time.Time     // the command is void from then on; zero: always valid
+
+	// Brightness in percent, with On: 1 to 100, for outputs that have one; 0: as bright as it gets. It is no change of state
+	// for MinOff and Rate.
+	Brightness int
+	Blink      []time.Duration // with On: on for the first, off for the second and so on, again and again until For is over
 }
 
 // Cause says why a reading was taken.
@@ -76,6 +80,9 @@ type Reading struct {
 	Time  time.Time // when the pin was read; of an input, when its first edge was seen
 	Cause Cause
 	Err   error // why it is not known
+
+	Dims       bool // of outputs: there is a brightness
+	Brightness int  // then: what the pin reads, 0 to 100 percent
 
 	// Of inputs only, since the start.
 	Pulses     uint64 // debounced changes to on

@@ -8,12 +8,15 @@ import (
 // open opens the pin in its safe state, or says when to try again.
 func (b *Bank) open(o *output, cause Cause, now time.Time) {
 	var pin Pin
-	err := kindError(o.Kind)
+	err := kindError(o.Kind, o.Pin)
 	if err == nil {
 		pin, err = b.machine.OpenOutput(o.Output)
 	}
 	if err == nil {
-		if err = setAndRead(pin, o.Safe); err != nil {
+		err = mustDim(o, pin)
+	}
+	if err == nil {
+		if _, err = setAndRead(pin, o.Safe, full); err != nil {
 			_ = pin.Close()
 			err = fmt.Errorf("pin %s: %w", o.Pin, err)
 		}
@@ -26,12 +29,22 @@ func (b *Bank) open(o *output, cause Cause, now time.Time) {
 		b.log.Info("output works again, safe", "output", o.Name, "pin", o.Pin, "state", word(o.Safe))
 	}
 	o.logged, o.backoff, o.retryAt = "", 0, time.Time{}
-	o.pin, o.err, o.on, o.read, o.cause = pin, nil, o.Safe, now, cause
+	o.pin, o.err, o.on, o.want, o.read, o.cause = pin, nil, o.Safe, full, now, cause
+	o.level = full
 	if cause != AtStart {
 		o.noteFailure(now)
 	}
 	o.offSince = time.Now()
 	b.tell(o)
+}
+
+// mustDim refuses a pin that only switches for an output that has to have a brightness.
+func mustDim(o *output, pin Pin) error {
+	if o.Kind != "pwm" || dims(pin) != nil {
+		return nil
+	}
+	_ = pin.Close() // nothing was asked of it but to be safe
+	return fmt.Errorf("%w: %s only switches on and off, which is not enough for kind: pwm", ErrNoPin, o.Pin)
 }
 
 // fail lets go of a pin that gave an error: safe if it still listens, and from the beginning later.
@@ -70,12 +83,12 @@ func (b *Bank) refresh(o *output, now time.Time) {
 	if o.pin == nil {
 		return
 	}
-	got, err := o.pin.Get()
+	got, level, err := readPin(o.pin)
 	if err != nil {
 		b.fail(o, fmt.Errorf("gpio: output %s: pin %s: read: %w", o.Name, o.Pin, err), now)
 		return
 	}
-	if got != o.on {
+	if got != o.on || got && level != o.level {
 		b.log.Warn("somebody else has switched an output, setting it right", "output", o.Name, "pin", o.Pin, "reads", word(got))
 		_ = b.drive(o, o.on, ByCheck, now)
 	}

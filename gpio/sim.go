@@ -12,6 +12,7 @@ import (
 type Sim struct {
 	mu     sync.Mutex
 	levels map[string]bool
+	bright map[string]int // percent, of outputs of kind pwm
 	open   map[string]bool
 	inputs map[string]*simInput
 }
@@ -27,10 +28,13 @@ func (s *Sim) OpenOutput(o Output) (Pin, error) {
 		return nil, fmt.Errorf("%w: sim, by another %s", ErrTaken, o.Name)
 	}
 	if s.open == nil {
-		s.open, s.levels = make(map[string]bool), make(map[string]bool)
+		s.open, s.levels, s.bright = make(map[string]bool), make(map[string]bool), make(map[string]int)
 	}
 	s.open[o.Name] = true
-	s.levels[o.Name] = o.Safe != o.ActiveLow
+	s.levels[o.Name], s.bright[o.Name] = o.Safe != o.ActiveLow, 0
+	if o.Safe {
+		s.bright[o.Name] = full
+	}
 	return &simOutput{sim: s, out: o}, nil
 }
 
@@ -78,10 +82,27 @@ type simOutput struct {
 }
 
 func (p *simOutput) Set(on bool) error {
+	if on {
+		return p.SetLevel(full)
+	}
+	return p.SetLevel(0)
+}
+
+// Dims is what kind: pwm makes of a pin of memory.
+func (p *simOutput) Dims() bool { return p.out.Kind == "pwm" }
+
+func (p *simOutput) SetLevel(percent int) error {
 	p.sim.mu.Lock()
 	defer p.sim.mu.Unlock()
-	p.sim.levels[p.out.Name] = on != p.out.ActiveLow
+	p.sim.bright[p.out.Name] = percent
+	p.sim.levels[p.out.Name] = percent > 0 != p.out.ActiveLow
 	return nil
+}
+
+func (p *simOutput) Level() (int, error) {
+	p.sim.mu.Lock()
+	defer p.sim.mu.Unlock()
+	return p.sim.bright[p.out.Name], nil
 }
 
 func (p *simOutput) Get() (bool, error) {

@@ -101,7 +101,7 @@ var mistakes = []struct {
   f1: {pin: sim, on_link_loss: off, link_loss_delay: 3s}
   g: {group: [d, e1], pin: sim}
   h: {group: []}
-  i: {pin: sim, kind: pwm}
+  i: {pin: GPIO9, kind: pwm}
   j: GPIO4
 `, []string{
 		`3:3: actuators.a/b: name "a/b": only A-Z a-z 0-9 . _ - are allowed, because it becomes part of a topic`,
@@ -118,7 +118,7 @@ var mistakes = []struct {
 		`8:18: actuators.g.group[1]: there is no actuator "e1", did you mean "f1"?`,
 		`8:23: actuators.g.pin: pin has no meaning for a group; it belongs to the members`,
 		`9:14: actuators.h.group: a group is to have one member or more`,
-		`10:23: actuators.i.kind: kind pwm is refused: outputs are switched on and off here, not dimmed`,
+		"10:25: actuators.i.kind: kind pwm is refused: GPIO9 is a line of a GPIO chip, which only switches; a PWM channel is written pin: pwm:CHIP/CHANNEL (`meshgate gpio` lists them)",
 		`11:6: actuators.j: expected a mapping with pin, kind, active_low, safe, max_on, min_off, lease, rate, interlock, on_link_loss, link_loss_delay or group, found text "GPIO4"`,
 	}},
 	{"what gpio says", minimal + "actuators:\n  a: {pin: sim, safe: on, max_on: 5m}\n  b: {pin: 'led:'}\ninputs:\n  c: {pin: 'led:x', active_low: 'true'}\n", []string{

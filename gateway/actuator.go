@@ -7,9 +7,9 @@ import (
 	"github.com/meshgate/meshgate/gpio"
 )
 
-// actuate switches a local output.
+// actuate switches a local output, or a group of them.
 func (g *Gateway) actuate(name string, o order) result {
-	c := gpio.Command{Action: gpio.Off, For: o.hold}
+	c := gpio.Command{Action: gpio.Off, For: o.hold, Blink: o.blink, Brightness: o.brightness}
 	switch {
 	case o.toggle:
 		c.Action = gpio.Toggle
@@ -17,13 +17,38 @@ func (g *Gateway) actuate(name string, o order) result {
 		c.Action = gpio.On
 	}
 	_, err := g.bank.Do(name, c)
-	switch {
-	case err == nil:
+	if err == nil {
 		return result{id: o.id, stage: stageApplied}
-	case errors.Is(err, gpio.ErrUnknown), errors.Is(err, gpio.ErrRefused):
-		return refused(o.id, err)
 	}
-	return result{o.id, stageFailed, err}
+	return result{id: o.id, stage: failedStage(err, g.members(name)), err: err}
+}
+
+// failedStage says what became of a command with an error: refused only when nothing was switched,
+// which of a group is when every member refuses.
+func failedStage(err error, members int) string {
+	errs := []error{err}
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		errs = joined.Unwrap()
+	}
+	if members > len(errs) {
+		return stageFailed
+	}
+	for _, e := range errs {
+		if !errors.Is(e, gpio.ErrUnknown) && !errors.Is(e, gpio.ErrRefused) {
+			return stageFailed
+		}
+	}
+	return stageRefused
+}
+
+// members counts the outputs that a name stands for.
+func (g *Gateway) members(name string) int {
+	for _, o := range g.cfg.Outputs {
+		if o.Name == name {
+			return max(len(o.Group), 1)
+		}
+	}
+	return 0
 }
 
 // outputChanged publishes what a pin reads, and is called whenever that changes.
@@ -33,7 +58,11 @@ func (g *Gateway) outputChanged(r gpio.Reading) {
 		state = onOff(r.On)
 	}
 	g.showPin(g.outputs[r.Name], r, state)
-	g.publishState("actuator/"+r.Name+"/state", state, r.Time)
+	f := map[string]any{"state": state}
+	if r.Known && r.Dims {
+		f["brightness"] = r.Brightness
+	}
+	g.publishFields("actuator/"+r.Name+"/state", f, r.Time)
 }
 
 // inputChanged publishes what an input reads.
@@ -58,8 +87,12 @@ func (g *Gateway) showPin(l *link, r gpio.Reading, state string) {
 }
 
 func (g *Gateway) publishState(topic, state string, at time.Time) {
+	g.publishFields(topic, map[string]any{"state": state}, at)
+}
+
+func (g *Gateway) publishFields(topic string, f map[string]any, at time.Time) {
 	if at.IsZero() {
 		at = time.Now()
 	}
-	g.hub.publish(message{topic: topic, retain: true, payload: jsonObject(map[string]any{"state": state, "time": stamp(at)})})
+	g.hub.publish(message{topic: topic, retain: true, payload: jsonObject(with(f, "time", stamp(at)))})
 }

@@ -102,13 +102,16 @@ func (g *Gateway) set(ctx context.Context, r control.SetRequest) (any, error) {
 			return nil, fmt.Errorf("%q is no time such as 5s", r.For)
 		}
 	}
-	return g.perform(ctx, target, o).control(), nil
+	return g.perform(ctx, target, o, time.Now()).control(), nil
 }
 
 func (r result) control() control.Result {
-	c := control.Result{ID: r.id, OK: r.ok(), Stage: r.stage, Time: time.Now()}
+	c := control.Result{ID: r.id, OK: r.ok(), Stage: r.stage, Time: time.Now(), Accepted: r.accepted}
+	if !r.done.IsZero() {
+		c.Time = r.done
+	}
 	if r.err != nil {
-		c.Error = r.err.Error()
+		c.Error = words(r.err)
 	}
 	return c
 }

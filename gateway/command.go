@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/meshgate/meshgate/gpio"
 	"github.com/meshgate/meshgate/smartmesh"
 )
 
@@ -16,6 +17,7 @@ type command struct {
 	payload   []byte
 	retain    bool
 	truncated bool // the payload was too large to be taken in
+	came      time.Time
 }
 
 var (
@@ -63,30 +65,54 @@ func (g *Gateway) switchBy(ctx context.Context, target string, c command) result
 	if c.retain { // judged first, but with the id, so that the one who asked hears it
 		return refused(o.id, errRetained)
 	}
+	if errors.Is(err, errExpired) { // it may be late only because it came a second time
+		if before, again := g.memory.recall(target, o); again {
+			return before
+		}
+	}
 	if err != nil {
 		return refusal(o, err)
 	}
-	return g.perform(ctx, target, o)
+	return g.perform(ctx, target, o, c.came)
 }
 
-// perform switches "actuator/NAME" or "mote/MAC/led".
-func (g *Gateway) perform(ctx context.Context, target string, o order) result {
-	kind, name, _ := strings.Cut(target, "/")
-	if kind == "actuator" {
-		return g.actuate(name, o)
-	}
-	mac, err := smartmesh.ParseMAC(strings.TrimSuffix(name, "/led"))
+// perform switches "actuator/NAME" or "mote/MAC/led", unless it has done so for the same command
+// before. Times are those of this machine's clock: came is when it was accepted.
+func (g *Gateway) perform(ctx context.Context, target string, o order, came time.Time) result {
+	act, err := g.hand(target)
 	if err != nil {
 		return refused(o.id, err)
 	}
+	if before, again := g.memory.begin(target, o, came); again {
+		return before
+	}
+	r := act(ctx, o)
+	r.accepted, r.done = came, time.Now()
+	g.memory.end(target, o, r)
+	return r
+}
+
+// hand finds what switches a target.
+func (g *Gateway) hand(target string) (func(context.Context, order) result, error) {
+	kind, name, _ := strings.Cut(target, "/")
+	if kind == "actuator" {
+		if errors.Is(g.bank.Get(name).Err, gpio.ErrUnknown) {
+			return nil, fmt.Errorf("no actuator is called %q", name)
+		}
+		return func(_ context.Context, o order) result { return g.actuate(name, o) }, nil
+	}
+	mac, err := smartmesh.ParseMAC(strings.TrimSuffix(name, "/led"))
+	if err != nil {
+		return nil, err
+	}
 	if mac == smartmesh.Broadcast {
-		return g.switchAll(ctx, o)
+		return g.switchAll, nil
 	}
 	m := g.meshOf(mac)
 	if m == nil {
-		return refused(o.id, fmt.Errorf("no mote %s is known", mac))
+		return nil, fmt.Errorf("no mote %s is known", mac)
 	}
-	return m.switchLED(ctx, mac, o)
+	return func(ctx context.Context, o order) result { return m.switchLED(ctx, mac, o) }, nil
 }
 
 // meshOf finds the manager that a mote belongs to.

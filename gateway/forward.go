@@ -57,6 +57,7 @@ func (f *forward) run(ctx context.Context) { supervise(ctx, f.log, f.failed, f.o
 func (f *forward) failed(err error) {
 	f.failures.Add(1)
 	f.link.down(err)
+	f.g.uplinks.set(f.cfg.Name, false)
 	f.turn++
 }
 
@@ -111,6 +112,7 @@ func (f *forward) once(ctx context.Context, up func(...any)) error {
 
 func (f *forward) connected(url string, s *bridge.Session) {
 	f.link.up(url)
+	f.g.uplinks.set(f.cfg.Name, true)
 	refused := strings.Join(s.Refused(), ", ")
 	if refused != "" {
 		f.link.complain("the broker refuses the subscription to " + refused + ": commands will not arrive")

@@ -57,7 +57,9 @@ type Gateway struct {
 	intake *intake
 	dates  *dates
 	orders *orders
+	memory *memory
 
+	uplinks uplinks
 	bank    *gpio.Bank
 	watch   *gpio.Inputs
 	outputs map[string]*link
@@ -76,6 +78,7 @@ func Run(ctx context.Context, cfg *config.Config, hw Hardware, log *slog.Logger)
 		g.outputs[o.Name] = g.links.add("output", o.Name, o.Pin)
 	}
 	g.bank = gpio.Open(cfg.Outputs, hw.GPIO, g.outputChanged, log)
+	g.uplinks.tell = g.bank.Link
 	defer g.bank.Close()
 	defer g.bank.CloseOnPanic()
 	g.dates = newDates(cfg.StateDir, hw, g.boot, log)
@@ -83,6 +86,8 @@ func Run(ctx context.Context, cfg *config.Config, hw Hardware, log *slog.Logger)
 		return err
 	}
 	defer g.spool.Close()
+	g.memory = openMemory(cfg.StateDir, log)
+	defer g.memory.close()
 	return g.live(ctx)
 }
 

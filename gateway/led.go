@@ -9,11 +9,17 @@ import (
 	"github.com/meshgate/meshgate/smartmesh/oap"
 )
 
-var errLEDUnknown = errors.New("toggle is refused: the LED's state is not known; say on or off")
+var (
+	errLEDUnknown = errors.New("toggle is refused: the LED's state is not known; say on or off")
+	errLEDPlain   = errors.New("a mote's LED has neither brightness nor patterns; say on or off")
+)
 
 // switchLED sets a mote's indicator LED. Confirmed means that the mote has answered; nothing less
 // changes the state that is shown.
 func (m *mesh) switchLED(ctx context.Context, mac smartmesh.MAC, o order) result {
+	if o.brightness > 0 || o.blink != nil {
+		return refused(o.id, errLEDPlain)
+	}
 	if !o.deadline.IsZero() {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithDeadlineCause(ctx, o.deadline, errExpired)
@@ -29,9 +35,9 @@ func (m *mesh) switchLED(ctx context.Context, mac smartmesh.MAC, o order) result
 	}
 	if err := m.putLED(ctx, mac, on); err != nil {
 		if errors.Is(err, errExpired) && reached(err) == "" {
-			return result{o.id, stageExpired, err}
+			return result{id: o.id, stage: stageExpired, err: err}
 		}
-		return result{o.id, stageFailed, err}
+		return result{id: o.id, stage: stageFailed, err: err}
 	}
 	if o.hold > 0 {
 		m.holdLED(mac, !on, o.hold)

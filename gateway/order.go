@@ -23,30 +23,55 @@ const maxOrder = 4 << 10
 
 // order is what a command asks for: on, off, or the opposite of what is.
 type order struct {
-	id     string
-	on     bool
-	toggle bool
-	hold   time.Duration // how long on or off is to last; 0: until the next command
+	id         string
+	on         bool
+	toggle     bool
+	hold       time.Duration   // how long on or off is to last; 0: until the next command
+	brightness int             // percent; 0: as bright as it gets
+	blink      []time.Duration // on, off, on, off ... until hold is over or the next command
 
 	deadline time.Time // until when it may be carried out; zero: no matter when
 }
 
-// result is how far a command came.
+// what says what is asked, whatever the id and the moment: two orders with the same id and the same
+// what are one order that came twice.
+func (o order) what() string {
+	s := onOff(o.on)
+	if o.toggle {
+		s = "toggle"
+	}
+	if o.brightness > 0 {
+		s += fmt.Sprintf(" %d%%", o.brightness)
+	}
+	if o.blink != nil {
+		s += fmt.Sprintf(" blink %v", o.blink)
+	}
+	if o.hold > 0 {
+		s += " for " + o.hold.String()
+	}
+	return s
+}
+
+// result is how far a command came, and when.
 type result struct {
-	id    string
-	stage string
-	err   error
+	id       string
+	stage    string
+	err      error
+	accepted time.Time // when the gateway took it up; zero: not at all
+	done     time.Time // when the stage was reached
+	repeated bool      // it came before: this is the answer of then
 }
 
 func (r result) ok() bool { return r.stage == stageApplied || r.stage == stageConfirmed }
 
-func refused(id string, err error) result { return result{id, stageRefused, err} }
+func refused(id string, err error) result { return result{id: id, stage: stageRefused, err: err} }
 
 var errExpired = errors.New("its time (until) has passed")
 
 // parseOrder reads the payload of a set topic: a word (on, off, toggle, 1, 0, true, false in any
-// case), or an object {"state", "id", "for", "until"}. The id is given back whenever it could be
-// read, also with an error, so that a refusal reaches the one who asked.
+// case), or an object {"state", "id", "for", "until", "brightness", "blink"}. The id is given back
+// whenever it could be read, also with an error, so that a refusal reaches the one who asked; with
+// errExpired all of the order is.
 func parseOrder(payload []byte, now time.Time) (order, error) {
 	if len(payload) > maxOrder {
 		return order{}, fmt.Errorf("the command is %d bytes long, more than the %d allowed", len(payload), maxOrder)
@@ -65,6 +90,9 @@ func parseObject(text []byte, now time.Time) (order, error) {
 		ID    json.RawMessage `json:"id"`
 		For   string          `json:"for"`
 		Until string          `json:"until"`
+
+		Brightness *int     `json:"brightness"`
+		Blink      []string `json:"blink"`
 	}
 	dec := json.NewDecoder(bytes.NewReader(text))
 	dec.DisallowUnknownFields()
@@ -76,10 +104,10 @@ func parseObject(text []byte, now time.Time) (order, error) {
 	if dec.More() {
 		return o, errors.New("not a command: more follows the object")
 	}
-	if form.State == nil {
-		return o, errors.New(`not a command: "state" is missing (on, off or toggle)`)
+	if err := o.wanted(form.State, form.Brightness); err != nil {
+		return o, err
 	}
-	if err := o.state(*form.State); err != nil {
+	if err := o.pattern(form.Blink); err != nil {
 		return o, err
 	}
 	if form.For != "" {
@@ -88,6 +116,42 @@ func parseObject(text []byte, now time.Time) (order, error) {
 		}
 	}
 	return o, o.until(form.Until, now)
+}
+
+// wanted reads the state and the brightness, of which one will do.
+func (o *order) wanted(state *string, brightness *int) error {
+	switch {
+	case state == nil && brightness == nil:
+		return errors.New(`not a command: "state" is missing (on, off or toggle)`)
+	case state != nil:
+		if err := o.state(*state); err != nil {
+			return err
+		}
+	default:
+		o.on = *brightness > 0
+	}
+	switch {
+	case brightness == nil:
+	case *brightness < 0 || *brightness > 100:
+		return fmt.Errorf(`"brightness" is %d: it must be 0 to 100 percent`, *brightness)
+	case o.toggle || o.on != (*brightness > 0):
+		return fmt.Errorf(`"brightness" %d and "state" %q contradict each other`, *brightness, *state)
+	default:
+		o.brightness = *brightness
+	}
+	return nil
+}
+
+// pattern reads how long a blinking output is on, off, on and so on.
+func (o *order) pattern(phases []string) error {
+	for _, p := range phases {
+		d, err := time.ParseDuration(p)
+		if err != nil || d <= 0 {
+			return fmt.Errorf(`"blink" has %.40q: each phase must be a time such as "500ms"`, p)
+		}
+		o.blink = append(o.blink, d)
+	}
+	return nil
 }
 
 // state reads on, off, toggle and their synonyms into o.
@@ -136,22 +200,35 @@ func orderID(raw json.RawMessage) string {
 // refusal says how an order that could not be read is answered.
 func refusal(o order, err error) result {
 	if errors.Is(err, errExpired) {
-		return result{o.id, stageExpired, err}
+		return result{id: o.id, stage: stageExpired, err: err}
 	}
 	return refused(o.id, err)
 }
 
-// fields are the result's JSON without its time, which is added when it is sent.
+// words is an error's text on one line.
+func words(err error) string { return strings.ReplaceAll(err.Error(), "\n", "; ") }
+
+// fields are the result's JSON without its time, which is added when it is sent. Each rung of the
+// ladder that was reached has its own time: accepted, then applied or confirmed.
 func (r result) fields() map[string]any {
 	f := map[string]any{"ok": r.ok(), "stage": r.stage}
 	if r.id != "" {
 		f["id"] = r.id
 	}
 	if r.err != nil {
-		f["error"] = r.err.Error()
+		f["error"] = words(r.err)
 		if far := reached(r.err); far != "" {
 			f["reached"] = far
 		}
+	}
+	if !r.accepted.IsZero() {
+		f["accepted"] = stamp(r.accepted)
+	}
+	if r.ok() && !r.done.IsZero() {
+		f[r.stage] = stamp(r.done)
+	}
+	if r.repeated {
+		f["repeated"] = true
 	}
 	return f
 }

@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"errors"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -26,9 +27,15 @@ func TestParseOrder(t *testing.T) {
 		{` {"state":"on","id":"7f","for":"5s"}`, order{on: true, id: "7f", hold: 5 * time.Second}},
 		{`{"state":"off","id":17}`, order{id: "17"}},
 		{`{"state":"on","until":"2026-11-25T12:00:01Z"}`, order{on: true, deadline: noon.Add(time.Second)}},
+		{`{"state":"on","brightness":40}`, order{on: true, brightness: 40}},
+		{`{"brightness":1}`, order{on: true, brightness: 1}},
+		{`{"brightness":0}`, order{}},
+		{`{"state":"off","brightness":0}`, order{}},
+		{`{"state":"on","blink":["500ms","2s"],"for":"10s"}`,
+			order{on: true, blink: []time.Duration{500 * time.Millisecond, 2 * time.Second}, hold: 10 * time.Second}},
 	}
 	for _, tt := range tests {
-		if got, err := parseOrder([]byte(tt.in), noon); err != nil || got != tt.want {
+		if got, err := parseOrder([]byte(tt.in), noon); err != nil || !reflect.DeepEqual(got, tt.want) {
 			t.Errorf("%s: got %+v, %v, want %+v", tt.in, got, err, tt.want)
 		}
 	}
@@ -45,6 +52,15 @@ func TestParseOrderRefuses(t *testing.T) {
 		{`{"id":"a","state":"on"} x`, "a", "more follows"},
 		{`{"id":"a","state":"on","for":"5"}`, "a", `"for" is "5"`},
 		{`{"id":"a","state":"on","for":"-5s"}`, "a", `"for" is "-5s"`},
+		{`{"id":"a","brightness":101}`, "a", "0 to 100 percent"},
+		{`{"id":"a","brightness":-1}`, "a", "0 to 100 percent"},
+		{`{"id":"a","brightness":1.5}`, "a", "not a command"},
+		{`{"id":"a","state":"off","brightness":1}`, "a", "contradict"},
+		{`{"id":"a","state":"on","brightness":0}`, "a", "contradict"},
+		{`{"id":"a","state":"toggle","brightness":5}`, "a", "contradict"},
+		{`{"id":"a","state":"on","blink":["fast"]}`, "a", `"blink" has "fast"`},
+		{`{"id":"a","state":"on","blink":["0s"]}`, "a", "500ms"},
+		{`{"id":"a","state":"on","blink":"1s"}`, "a", "not a command"},
 		{`{"id":"a","state":"on","until":"noon"}`, "a", `"until" is "noon"`},
 		{`{"id":"a","state":"on","until":"2026-11-25T12:00:00Z"}`, "a", "has passed"},
 		{strings.Repeat("x", 1<<20), "", "1048576 bytes long"},
@@ -63,6 +79,19 @@ func TestRefusal(t *testing.T) {
 	}
 	if r := refusal(order{}, errors.New("x")); r.stage != stageRefused || r.ok() {
 		t.Errorf("malformed: %+v", r)
+	}
+}
+
+// TestOrderSays: repeats are told by what is asked, not by how or until when.
+func TestOrderSays(t *testing.T) {
+	for in, want := range map[string]string{
+		"on": "on", `{"state":"1","id":"x","until":"2026-11-25T12:00:01Z"}`: "on", "0": "off", "toggle": "toggle",
+		`{"brightness":40,"for":"5s"}`: "on 40% for 5s", `{"state":"on","blink":["50ms","1s"]}`: "on blink [50ms 1s]",
+	} {
+		o, err := parseOrder([]byte(in), noon)
+		if err != nil || o.what() != want {
+			t.Errorf("%s: %q, %v, want %q", in, o.what(), err, want)
+		}
 	}
 }
 

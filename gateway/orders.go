@@ -5,6 +5,7 @@ import (
 	"errors"
 	"strings"
 	"sync"
+	"time"
 )
 
 // orders carries out commands: those for one target one after the other and in the order in which
@@ -42,6 +43,7 @@ func newOrders(execute func(context.Context, command), refuse func(command, erro
 // comes is forgotten.
 func (o *orders) do(ctx context.Context, c command) {
 	target, _, _ := cutLast(c.topic, "/")
+	c.came = time.Now()
 	if !o.queue(target, queued{ctx, c}) {
 		o.refuse(c, errBusy)
 	}

@@ -37,7 +37,7 @@ func (g *Gateway) managerRequest(ctx context.Context, name string, c command) ma
 		return with(refused(id, err).fields(), "command", req.Command)
 	}
 	if err != nil {
-		return with(result{id, stageFailed, err}.fields(), "command", req.Command)
+		return with(result{id: id, stage: stageFailed, err: err}.fields(), "command", req.Command)
 	}
 	return with(with(result{id: id, stage: stageConfirmed}.fields(), "command", req.Command), "fields", smartmesh.Redact(req.Command, fields))
 }

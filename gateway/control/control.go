@@ -109,7 +109,9 @@ type Result struct {
 	OK    bool      `json:"ok"`
 	Stage string    `json:"stage"`
 	Error string    `json:"error,omitempty"`
-	Time  time.Time `json:"time"`
+	Time  time.Time `json:"time"` // when the stage was reached
+
+	Accepted time.Time `json:"accepted,omitzero"` // when the gateway took the command up
 }
 
 // CallRequest is a command of a manager's API; Manager may be empty where there is but one.

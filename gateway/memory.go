@@ -1,0 +1,262 @@
+package gateway
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"time"
+)
+
+// memory keeps the answers to commands that had an id, so that one that comes again, after a
+// restart too, gets the same answer and switches nothing.
+//
+// It is a file of lines in the state folder, only ever appended to: one before a command is carried
+// out, one with its result after. The first need not be on the disk when the pin is switched: it
+// outlives the process, and when the machine loses power the outputs do too. The second is synced
+// before the result is published, so whoever has an answer can rely on it. A line that is torn or
+// damaged is left out. When the file has grown to several times what is remembered, it is written anew.
+type memory struct {
+	path string
+	log  *slog.Logger
+
+	mu      sync.Mutex
+	targets map[string][]*memo // oldest first
+	f       *os.File
+	size    int64  // of the file
+	live    int64  // of what was in it when it was written anew
+	told    string // the disk error that was logged last
+}
+
+// memo is what is remembered of one command; a line of the file.
+type memo struct {
+	Target   string    `json:"target"`
+	ID       string    `json:"id"`
+	Order    string    `json:"order"` // what was asked, to tell a repeat from another command with the same id
+	Accepted time.Time `json:"accepted"`
+	Stage    string    `json:"stage,omitempty"` // empty: it was being carried out
+	Error    string    `json:"error,omitempty"`
+	Done     time.Time `json:"done,omitzero"`
+}
+
+const (
+	maxMemos      = 256       // remembered of one target
+	maxMemoryFile = 256 << 10 // bytes by which the file may grow before it is written anew
+	maxMemoID     = 128       // bytes of an id
+)
+
+var (
+	errInterrupted = errors.New("the gateway ended while this command was being carried out, so how far it came is not known; look at the state, and send a new id to try again")
+	errIDUsed      = errors.New("this id belongs to an earlier, different command; nothing was switched: a command needs an id of its own")
+	errLongID      = fmt.Errorf("the id is longer than %d bytes", maxMemoID)
+)
+
+// openMemory reads what is remembered. A file that cannot be read is no reason not to start: it is
+// logged, and what comes from now on is remembered.
+func openMemory(dir string, log *slog.Logger) *memory {
+	m := &memory{path: filepath.Join(dir, "commands.jsonl"), log: log, targets: map[string][]*memo{}}
+	data, err := os.ReadFile(m.path)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		m.tell(err)
+	}
+	bad := 0
+	lines := bufio.NewScanner(bytes.NewReader(data))
+	lines.Buffer(nil, 64<<10)
+	for lines.Scan() {
+		var e memo
+		if json.Unmarshal(lines.Bytes(), &e) != nil || e.Target == "" || e.ID == "" {
+			bad++
+			continue
+		}
+		m.put(&e)
+	}
+	if bad > 0 {
+		log.Warn("lines of the remembered commands are damaged and left out", "file", m.path, "lines", bad)
+	}
+	if len(data) > 0 {
+		m.rewrite()
+	}
+	return m
+}
+
+// put adds a memo, or replaces the one of its id.
+func (m *memory) put(e *memo) {
+	list := m.targets[e.Target]
+	if i := m.find(e.Target, e.ID); i >= 0 {
+		list[i] = e
+		return
+	}
+	if len(list) >= maxMemos {
+		list = slices.Delete(list, 0, 1)
+	}
+	m.targets[e.Target] = append(list, e)
+}
+
+// recall gives the result of a command that was carried out before.
+func (m *memory) recall(target string, o order) (result, bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if i := m.find(target, o.id); i >= 0 && o.id != "" {
+		return m.targets[target][i].answer(o), true
+	}
+	return result{}, false
+}
+
+func (m *memory) find(target, id string) int {
+	return slices.IndexFunc(m.targets[target], func(e *memo) bool { return e.ID == id })
+}
+
+// begin says that a command is about to be carried out; when it was before, it gives the result
+// that it had then.
+func (m *memory) begin(target string, o order, accepted time.Time) (before result, again bool) {
+	if o.id == "" {
+		return result{}, false
+	}
+	if len(o.id) > maxMemoID {
+		return refused("", errLongID), true
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if i := m.find(target, o.id); i >= 0 {
+		return m.targets[target][i].answer(o), true
+	}
+	e := &memo{Target: target, ID: o.id, Order: o.what(), Accepted: accepted.UTC()}
+	m.put(e)
+	m.append(e)
+	return result{}, false
+}
+
+// answer is the result of a command that comes again.
+func (e *memo) answer(o order) result {
+	switch {
+	case e.Order != o.what():
+		return refused(o.id, errIDUsed)
+	case e.Stage == "":
+		return result{id: e.ID, stage: stageFailed, err: errInterrupted, accepted: e.Accepted, repeated: true}
+	}
+	r := result{id: e.ID, stage: e.Stage, accepted: e.Accepted, done: e.Done, repeated: true}
+	if e.Error != "" {
+		r.err = errors.New(e.Error)
+	}
+	return r
+}
+
+// end keeps the result of a command that began. It is on the disk when end returns if something
+// was switched.
+func (m *memory) end(target string, o order, r result) {
+	if o.id == "" {
+		return
+	}
+	e := &memo{Target: target, ID: o.id, Order: o.what(), Accepted: r.accepted.UTC(), Stage: r.stage, Done: r.done.UTC()}
+	if r.err != nil {
+		e.Error = r.err.Error()
+	}
+	m.mu.Lock()
+	m.put(e)
+	m.append(e)
+	f := m.f
+	m.mu.Unlock()
+	if r.stage == stageRefused || f == nil {
+		return
+	}
+	if err := f.Sync(); err != nil && !errors.Is(err, os.ErrClosed) { // closed: it was written anew, and synced
+		m.mu.Lock()
+		m.tell(err)
+		m.mu.Unlock()
+	}
+}
+
+// append writes a line, with the lock held.
+func (m *memory) append(e *memo) {
+	line, err := json.Marshal(e)
+	if err != nil {
+		m.tell(err)
+		return
+	}
+	if m.f == nil {
+		if m.f, err = os.OpenFile(m.path, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o640); err != nil {
+			m.f = nil
+			m.tell(err)
+			return
+		}
+	}
+	n, err := m.f.Write(append(line, '\n'))
+	m.size += int64(n)
+	m.tell(err)
+	if m.size > m.live+maxMemoryFile {
+		m.rewrite()
+	}
+}
+
+// rewrite replaces the file by one with what is remembered and nothing else, with the lock held.
+func (m *memory) rewrite() {
+	if m.f != nil {
+		m.f.Close()
+		m.f = nil
+	}
+	var text bytes.Buffer
+	enc := json.NewEncoder(&text)
+	for _, list := range m.targets {
+		for _, e := range list {
+			if err := enc.Encode(e); err != nil {
+				m.tell(err)
+			}
+		}
+	}
+	err := writeWhole(m.path, text.Bytes())
+	m.tell(err)
+	if err == nil {
+		m.size, m.live = int64(text.Len()), int64(text.Len())
+	}
+}
+
+// tell logs a new failure of the disk once, with the lock held.
+func (m *memory) tell(err error) {
+	text := ""
+	if err != nil {
+		text = err.Error()
+	}
+	if text != "" && text != m.told {
+		m.log.Error("the ids of commands cannot be kept on the disk: after a restart a repeated command would switch again", "error", err)
+	}
+	m.told = text
+}
+
+// close ends it.
+func (m *memory) close() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.f != nil {
+		m.f.Close()
+		m.f = nil
+	}
+}
+
+// writeWhole replaces a file so that after a crash it is the old one or the new one, whole.
+func writeWhole(path string, data []byte) error {
+	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".new-")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(f.Name()) // gone when it could be renamed
+	_, err = f.Write(data)
+	err = errors.Join(err, f.Chmod(0o640), f.Sync(), f.Close())
+	if err != nil {
+		return err
+	}
+	if err := os.Rename(f.Name(), path); err != nil {
+		return err
+	}
+	dir, err := os.Open(filepath.Dir(path))
+	if err != nil {
+		return err
+	}
+	return errors.Join(dir.Sync(), dir.Close())
+}

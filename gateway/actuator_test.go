@@ -109,7 +109,8 @@ func TestRepeatedCommand(t *testing.T) {
 		w.send("actuator/led/set", order, false)
 		w.until("applied", w.has("actuator/led/result", `"7f"`, `"applied"`))
 		first := w.last("actuator/led/result")
-		w.send("actuator/led/set", "off", false)
+		w.send("actuator/led/set", `{"state":"off","id":"80"}`, false)
+		w.until("off", w.has("actuator/led/result", `"80"`))
 		w.until("off", w.lastHas("actuator/led/state", `"off"`))
 		answer := func(when, payload string, words ...string) {
 			t.Helper()

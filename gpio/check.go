@@ -140,6 +140,9 @@ func (c *checker) in(i *Input, before []Input) {
 	if i.Debounce < 0 {
 		c.say(i.Name, "debounce", "is negative")
 	}
+	if i.Count < 0 {
+		c.say(i.Name, "count", "is negative")
+	}
 	if i.Rate < 0 {
 		c.say(i.Name, "rate", "is negative")
 	}

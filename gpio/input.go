@@ -30,6 +30,7 @@ type input struct {
 	base     Counts     // of the debouncers before
 	debounce *Debouncer // of the pin as it is open now, or was
 	logged   string     // the last error that was logged
+	known    bool       // once it was
 }
 
 // Watch opens every input and reports its level, then every change that held (see [Debouncer]) with the time of its first
@@ -125,8 +126,17 @@ func (w *Inputs) session(i *input) error {
 func (w *Inputs) change(i *input, c Change) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	cause := ByEdge
+	switch {
+	case c.Edges > 0:
+	case i.known:
+		cause = ByRetry
+	default:
+		cause = AtStart
+	}
+	i.known = true
 	i.last = Reading{
-		Name: i.Name, On: c.On, Known: true, Time: c.At, Cause: ByEdge,
+		Name: i.Name, On: c.On, Known: true, Time: c.At, Cause: cause,
 		Pulses: i.base.Pulses + c.Pulses, Suppressed: i.base.Suppressed + c.Suppressed,
 	}
 	w.box.push(i.last)

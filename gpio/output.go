@@ -69,7 +69,7 @@ const (
 	ByRetry   Cause = "pin is back"
 	ByCheck   Cause = "read again"
 	AtEnd     Cause = "end"
-	ByEdge    Cause = "edge"
+	ByEdge    Cause = "edge" // of an input; its first level has the cause AtStart, after it was lost ByRetry
 )
 
 // Reading is the state of an output or an input: what its pin reads, not what was asked.
@@ -97,6 +97,7 @@ type Input struct {
 	ActiveLow bool
 	Debounce  time.Duration // a change counts when it has held so long; 0: at once
 	Rate      int           // changes a second that are reported; 0: DefaultInputRate
+	Count     time.Duration // it counts: the total of pulses is what matters, told so often; 0: its edges are
 }
 
 // DefaultInputRate is how many changes a second an input reports, unless it says otherwise.

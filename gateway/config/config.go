@@ -11,7 +11,8 @@
 //	actuators: NAME: {pin, kind, active_low, safe, max_on, min_off, lease, rate, interlock,
 //	             on_link_loss, link_loss_delay}
 //	           NAME: {group: [NAME, ...]}
-//	inputs:    NAME: {pin, pull, active_low, debounce}
+//	inputs:    NAME: {pin, pull, active_low, debounce, rate, count}
+//	automations: - {name, when: {input, is} | {mote, channel, is | above | below, hysteresis}, for, set, to, else}
 //	local:     {listen, users, acl, tls} or {broker, username, password_file, client_id, tls}
 //	bridges:   - {name, url | urls, client_id, username, password_file, tls, keepalive, backlog_rate,
 //	             prefix, topics, plaintext, canary}
@@ -46,11 +47,14 @@ type Config struct {
 	Managers []Manager     // at least one, names unique
 	Outputs  []gpio.Output // groups too
 	Inputs   []gpio.Input
-	Local    *Local // nil: no LAN side
-	Bridges  []Bridge
-	Spool    Spool
-	HTTP     HTTP
-	Log      Log
+
+	Automations []Automation // names unique, no two of them fight over an output
+
+	Local   *Local // nil: no LAN side
+	Bridges []Bridge
+	Spool   Spool
+	HTTP    HTTP
+	Log     Log
 }
 
 // Manager is one SmartMesh IP manager.

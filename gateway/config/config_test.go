@@ -86,12 +86,14 @@ func TestEveryKey(t *testing.T) {
 		File: "f.yaml", ID: "0123", StateDir: in("state"),
 		Managers: everyManager(in),
 		Outputs:  everyOutput(),
-		Inputs:   []gpio.Input{{Name: "door", Pin: "GPIO27", Pull: "up", ActiveLow: true, Debounce: 20 * time.Millisecond, Rate: 5}},
-		Local:    &Local{Listen: "tls://0.0.0.0:1884", Users: in("users"), ACL: in("acl"), TLS: bridge.TLS{Cert: cert, Key: key}},
-		Bridges:  everyBridge(in, ca, cert, key),
-		Spool:    Spool{MaxSize: 1 << 30, MaxAge: 24 * time.Hour, WhenFull: DropNewest, Sync: 100 * time.Millisecond},
-		HTTP:     HTTP{Listen: ":8080", Users: in("users")},
-		Log:      Log{Level: "debug"},
+		Inputs: []gpio.Input{{Name: "door", Pin: "GPIO27", Pull: "up", ActiveLow: true, Debounce: 20 * time.Millisecond, Rate: 5},
+			{Name: "meter", Pin: "GPIO22", Pull: "none", Count: 10 * time.Second}},
+		Automations: everyAutomation(),
+		Local:       &Local{Listen: "tls://0.0.0.0:1884", Users: in("users"), ACL: in("acl"), TLS: bridge.TLS{Cert: cert, Key: key}},
+		Bridges:     everyBridge(in, ca, cert, key),
+		Spool:       Spool{MaxSize: 1 << 30, MaxAge: 24 * time.Hour, WhenFull: DropNewest, Sync: 100 * time.Millisecond},
+		HTTP:        HTTP{Listen: ":8080", Users: in("users")},
+		Log:         Log{Level: "debug"},
 	}
 	if !reflect.DeepEqual(c, want) {
 		t.Errorf("got  %s\nwant %s", dump(c), dump(want))
@@ -114,7 +116,7 @@ func everyOutput() []gpio.Output {
 		{Name: "pump", Pin: "GPIO17", Kind: "switch", ActiveLow: true, MaxOn: 10 * time.Minute, MinOff: time.Minute,
 			Lease: 5 * time.Minute, Rate: 6, Interlock: []string{"valve"},
 			OnLinkLoss: gpio.GoSafe, LinkDelay: 30 * time.Second},
-		{Name: "valve", Pin: "sim"},
+		{Name: "valve", Pin: "sim"}, {Name: "valve2", Pin: "sim"}, {Name: "valve3", Pin: "sim"},
 		{Name: "all", Group: []string{"pump", "valve"}},
 	}
 }

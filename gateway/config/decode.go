@@ -10,7 +10,7 @@ const never = 87600 * time.Hour
 
 // config reads the whole file.
 func (d *decoder) config(root value) *Config {
-	o := root.object("version", "id", "state_dir", "managers", "actuators", "inputs", "local",
+	o := root.object("version", "id", "state_dir", "managers", "actuators", "inputs", "automations", "local",
 		"bridges", "spool", "http", "log")
 	if !o.ok {
 		return nil
@@ -25,6 +25,7 @@ func (d *decoder) config(root value) *Config {
 		c.Managers = d.managers(v)
 	}
 	c.Outputs, c.Inputs = d.pins(o)
+	c.Automations = d.automations(o, c.Outputs, c.Inputs)
 	c.Local = d.local(o, c.ID)
 	if v, ok := o.get("bridges"); ok {
 		c.Bridges = d.bridges(v, c.ID)

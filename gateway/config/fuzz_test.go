@@ -32,6 +32,7 @@ func render(t *testing.T, c *Config) string {
 	}
 	doc["managers"] = managers
 	doc["actuators"], doc["inputs"] = renderPins(c)
+	doc["automations"] = renderAutomations(c.Automations)
 	if l := c.Local; l != nil {
 		doc["local"] = filled("listen", l.Listen, "broker", l.Broker, "username", l.Username, "password_file", l.PasswordFile,
 			"client_id", l.ClientID, "users", l.Users, "acl", l.ACL, "tls", renderTLS(l.TLS))
@@ -95,7 +96,11 @@ func renderPins(c *Config) (outs, ins *yaml.Node) {
 		add(outs, o.Name, doc)
 	}
 	for _, i := range c.Inputs {
-		add(ins, i.Name, filled("pin", i.Pin, "pull", i.Pull, "active_low", i.ActiveLow, "debounce", i.Debounce.String(), "rate", i.Rate))
+		doc := filled("pin", i.Pin, "pull", i.Pull, "active_low", i.ActiveLow, "debounce", i.Debounce.String(), "rate", i.Rate)
+		if i.Count > 0 {
+			doc["count"] = i.Count.String()
+		}
+		add(ins, i.Name, doc)
 	}
 	return outs, ins
 }

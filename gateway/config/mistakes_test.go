@@ -13,8 +13,8 @@ var mistakes = []struct {
 	{"empty", "", []string{`1:1: the file is empty; managers is required`}},
 	{"comment only", "# x\n", []string{`1:1: the file is empty; managers is required`}},
 	{"null", "~\n", []string{`1:1: missing key "managers" (one or more)`}},
-	{"list", "- a\n", []string{`1:1: expected a mapping with version, id, state_dir, managers, actuators, inputs, local, bridges, spool, http or log, found a list`}},
-	{"text", "hello\n", []string{`1:1: expected a mapping with version, id, state_dir, managers, actuators, inputs, local, bridges, spool, http or log, found text "hello"`}},
+	{"list", "- a\n", []string{`1:1: expected a mapping with version, id, state_dir, managers, actuators, inputs, automations, local, bridges, spool, http or log, found a list`}},
+	{"text", "hello\n", []string{`1:1: expected a mapping with version, id, state_dir, managers, actuators, inputs, automations, local, bridges, spool, http or log, found text "hello"`}},
 	{"two documents", minimal + "---\n" + minimal, []string{`2:1: a second document begins here; the file is to have one only`}},
 	{"tab", "managers:\n\t- name: x\n", []string{`2:1: not YAML: a tab cannot indent in YAML; use spaces`}},
 	{"bracket", "managers: [1, 2\nid: x\n", []string{`2:3: not YAML: while parsing a flow sequence: did not find expected ',' or ']'`}},
@@ -25,7 +25,7 @@ var mistakes = []struct {
 	{"UTF-16", "\xff\xfei\x00d\x00", []string{`1:1: byte 0xff is not UTF-8; save the file as UTF-8`}},
 	{"BOM and CRLF", "\ufeffid: 'ä b'\r\n" + minimal + "ix: 1\r\n", []string{
 		`1:5: id: name "ä b": only A-Z a-z 0-9 . _ - are allowed, because it becomes part of a topic`,
-		`3:1: unknown key "ix"; known here: version, state_dir, actuators, inputs, local, bridges, spool, http, log`}},
+		`3:1: unknown key "ix"; known here: version, state_dir, actuators, inputs, automations, local, bridges, spool, http, log`}},
 	{"twice", minimal + "id: a\nid: b\n", []string{`3:1: key "id" is here twice, first in line 2`}},
 	{"merge", "spool: &s {max_age: 1s}\nhttp: {<<: *s}\n" + minimal, []string{
 		`2:7: http: missing key "listen"`,

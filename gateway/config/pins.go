@@ -131,7 +131,7 @@ func (d *decoder) inputs(o object, places map[string]object) (all []gpio.Input) 
 		if !e.isName(e.failKey, e.name) {
 			continue
 		}
-		in := e.object("pin", "pull", "active_low", "debounce", "rate")
+		in := e.object("pin", "pull", "active_low", "debounce", "rate", "count")
 		if !in.ok {
 			continue
 		}
@@ -144,6 +144,7 @@ func (d *decoder) inputs(o object, places map[string]object) (all []gpio.Input) 
 			ActiveLow: in.flag("active_low", false),
 			Debounce:  in.duration("debounce", 0, 0, 10*time.Second),
 			Rate:      in.number("rate", 0, 0, 1000),
+			Count:     in.duration("count", 0, time.Second, 24*time.Hour),
 		})
 	}
 	return all

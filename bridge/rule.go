@@ -285,7 +285,7 @@ var (
 		"mote/+/status", "mote/+/temperature", "mote/+/analog/+", "mote/+/digital/+",
 		"mote/+/health", "mote/+/neighbors", "mote/+/discovered", "mote/+/data/+",
 		"actuator/+/state", "mote/+/led/state", "actuator/+/result", "mote/+/led/result",
-		"input/+/state",
+		"input/+/state", "input/+/edge", "input/+/count",
 	}
 	defaultIn = []string{"actuator/+/set", "mote/+/led/set"}
 )

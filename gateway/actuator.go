@@ -65,16 +65,6 @@ func (g *Gateway) outputChanged(r gpio.Reading) {
 	g.publishFields("actuator/"+r.Name+"/state", f, r.Time)
 }
 
-// inputChanged publishes what an input reads.
-func (g *Gateway) inputChanged(r gpio.Reading) {
-	state := "unknown"
-	if r.Known {
-		state = onOff(r.On)
-	}
-	g.showPin(g.inputs[r.Name], r, state)
-	g.publishState("input/"+r.Name+"/state", state, r.Time)
-}
-
 // showPin tells status how a pin is.
 func (g *Gateway) showPin(l *link, r gpio.Reading, state string) {
 	switch {

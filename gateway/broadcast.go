@@ -42,7 +42,7 @@ func (g *Gateway) switchAll(ctx context.Context, o order) result {
 	}
 	wg.Wait()
 	if err := errors.Join(errs...); err != nil {
-		return result{o.id, stageFailed, err}
+		return result{id: o.id, stage: stageFailed, err: err}
 	}
 	if o.hold > 0 {
 		for _, m := range g.meshes() {

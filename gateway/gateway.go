@@ -60,6 +60,10 @@ type Gateway struct {
 	memory *memory
 
 	uplinks uplinks
+	tray    *tray
+	counts  *counters
+	rules   *rules
+	pins    inputs
 	bank    *gpio.Bank
 	watch   *gpio.Inputs
 	outputs map[string]*link
@@ -124,13 +128,13 @@ func (g *Gateway) live(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for _, in := range g.cfg.Inputs {
-		g.inputs[in.Name] = g.links.add("input", in.Name, in.Pin)
-	}
-	g.watch = gpio.Watch(g.cfg.Inputs, g.hw.GPIO, g.inputChanged, g.log)
-	defer g.watch.Close()
+	g.openHands()
+	defer g.closeHands()
 	g.publishInfo()
 	var wg sync.WaitGroup
+	for _, run := range g.hands(ctx) {
+		wg.Go(run)
+	}
 	for _, run := range parts {
 		wg.Go(func() { run(ctx) })
 	}

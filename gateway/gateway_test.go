@@ -38,6 +38,7 @@ type world struct {
 	hw     func(*Hardware) // changes the machine before the start
 	level  slog.Level
 	door   *door
+	pins   *gpio.Sim
 
 	wg   sync.WaitGroup
 	stop context.CancelFunc
@@ -47,7 +48,7 @@ type world struct {
 // inWorld runs a test in a bubble, with a gateway that test starts by w.start.
 func inWorld(t *testing.T, motes sim.Config, test func(*world)) {
 	synctest.Test(t, func(t *testing.T) {
-		w := &world{t: t, broker: brokertest.New(), sim: sim.New(motes, nil)}
+		w := &world{t: t, broker: brokertest.New(), sim: sim.New(motes, nil), pins: gpio.NewSim()}
 		w.cfg = config.Demo(t.TempDir())
 		w.cfg.ID = "t"
 		w.cfg.Bridges = []config.Bridge{{Name: "cloud", URLs: []string{"mqtt://broker:1883"}, ClientID: "meshgate-t",
@@ -93,7 +94,7 @@ func (j *journal) String() string {
 func (w *world) start() {
 	ctx, cancel := context.WithCancel(context.Background())
 	w.stop, w.end = cancel, make(chan error, 1)
-	hw := Hardware{Version: "test", GPIO: gpio.Host(), Dial: w.broker.Dial, ClockRight: func() bool { return true },
+	hw := Hardware{Version: "test", GPIO: w.pins, Dial: w.broker.Dial, ClockRight: func() bool { return true },
 		OpenPort: func(context.Context, string) (io.ReadWriteCloser, error) { return w.port() }}
 	w.door = newDoor()
 	hw.Door = func() (net.Listener, error) { return w.door, nil }

@@ -16,6 +16,7 @@ type intake struct {
 	dates *dates
 	log   *slog.Logger
 	link  *link
+	seen  func([]spool.Record) // is shown records before they go to the disk; nil: nobody
 
 	lost  atomic.Uint64 // records that the disk would not take
 	audit auditCount
@@ -28,6 +29,9 @@ type intake struct {
 func (in *intake) keep(recs ...spool.Record) error {
 	if len(recs) == 0 {
 		return nil
+	}
+	if in.seen != nil {
+		in.seen(recs)
 	}
 	first, err := in.spool.Append(recs...)
 	in.judge(err)

@@ -40,6 +40,13 @@ func (l *link) complain(text string) {
 	l.state.Error = text
 }
 
+// complaint is what is wrong with it.
+func (l *link) complaint() string {
+	l.owner.mu.Lock()
+	defer l.owner.mu.Unlock()
+	return l.state.Error
+}
+
 func (l *link) set(up bool, detail, text string) {
 	l.owner.mu.Lock()
 	defer l.owner.mu.Unlock()

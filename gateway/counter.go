@@ -1,0 +1,102 @@
+package gateway
+
+import (
+	"encoding/json"
+	"errors"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+)
+
+// counters are the totals of inputs that count pulses. They are kept in a small file, written each
+// minute if they have changed and at a clean end: a power cut or a kill loses the pulses of the
+// last minute at most, and a flash card is spared a write for each.
+type counters struct {
+	g    *Gateway
+	path string
+	log  *slog.Logger
+
+	mu    sync.Mutex
+	base  map[string]uint64 // of the inputs that count: the total when this process started
+	saved map[string]uint64
+	told  map[string]uint64
+	sick  string // the disk error that was logged last
+}
+
+// openCounters reads the totals. A file that cannot be read is set aside, and they start at zero.
+func openCounters(g *Gateway) *counters {
+	c := &counters{g: g, path: filepath.Join(g.cfg.StateDir, "counters.json"), log: g.log,
+		base: map[string]uint64{}, saved: map[string]uint64{}, told: map[string]uint64{}}
+	data, err := os.ReadFile(c.path)
+	if err == nil {
+		err = json.Unmarshal(data, &c.saved)
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		c.log.Error("the totals of the counters cannot be read and start at zero; the file is set aside", "file", c.path+".bad", "error", err)
+		if err := os.Rename(c.path, c.path+".bad"); err != nil {
+			c.log.Error("nor can it be set aside", "error", err)
+		}
+		c.saved = map[string]uint64{}
+	}
+	for _, in := range g.cfg.Inputs {
+		if in.Count > 0 {
+			c.base[in.Name] = c.saved[in.Name]
+		}
+	}
+	return c
+}
+
+// has reports whether an input counts.
+func (c *counters) has(name string) bool { _, ok := c.base[name]; return ok }
+
+// total is the number of pulses ever.
+func (c *counters) total(name string) uint64 { return c.base[name] + c.g.watch.Get(name).Pulses }
+
+// tell publishes a total if it is another than last time; the first time in any case.
+func (c *counters) tell(name string) {
+	n := c.total(name)
+	c.mu.Lock()
+	last, before := c.told[name]
+	c.told[name] = n
+	c.mu.Unlock()
+	if before && last == n {
+		return
+	}
+	r, err := objectRecord("input/"+name+"/count", map[string]any{"count": n})
+	if err != nil {
+		c.log.Error("a count cannot be kept", "input", name, "error", err)
+		return
+	}
+	r.Time, r.Synced = time.Now(), c.g.hw.ClockRight()
+	c.g.tray.put(r)
+}
+
+// save writes the totals if they have changed. Those of inputs that are not configured now stay.
+func (c *counters) save() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	changed := false
+	for name := range c.base {
+		if n := c.total(name); n != c.saved[name] {
+			c.saved[name], changed = n, true
+		}
+	}
+	if !changed && c.sick == "" {
+		return
+	}
+	data, err := json.Marshal(c.saved)
+	if err == nil {
+		err = writeWhole(c.path, append(data, '\n'))
+	}
+	text := ""
+	if err != nil {
+		text = err.Error()
+	}
+	if text != "" && text != c.sick {
+		c.log.Error("the totals of the counters cannot be kept", "error", err)
+	}
+	c.sick = text
+}

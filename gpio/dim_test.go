@@ -200,3 +200,20 @@ func TestPWMRefused(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestListings(t *testing.T) {
+	root := ledTree(t, "ACT", map[string]string{"max_brightness": "255\n", "trigger": "none [mmc0] timer\n"})
+	if err := os.Mkdir(filepath.Join(root, "PWR"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if all := ledsIn(root); len(all) != 2 || all[0] != (LED{"ACT", 255, "mmc0"}) || all[1] != (LED{Name: "PWR"}) {
+		t.Errorf("%+v", all)
+	}
+	if all := ledsIn(filepath.Join(root, "none")); len(all) != 0 {
+		t.Errorf("%+v", all)
+	}
+	chips, _ := pwmTree(t, "0")
+	if all := pwmChipsIn(chips); len(all) != 1 || all[0].Name != "fe20c000.pwm" || all[0].Channels != 2 {
+		t.Errorf("%+v", all)
+	}
+}

@@ -16,15 +16,27 @@ import (
 
 func setCmd() *cobra.Command {
 	var hold time.Duration
+	var wait bool
+	var brightness int
 	cmd := &cobra.Command{
 		Use: "set NAME STATE", Short: "Switch an actuator, or a mote's LED (MAC/led)", Args: cobra.ExactArgs(2),
-		Example: "  meshgate set led on\n  meshgate set pump on --for 30s\n  meshgate set 00-17-0d-00-00-38-05-e9/led toggle",
+		Long: "Switch an actuator, a group of them, or a mote's LED. STATE is on, off or toggle, or a whole command as it would be\n" +
+			"published. It ends when the pin has been read back or the mote has answered, with status 1 if that went wrong.",
+		Example: "  meshgate set led on\n  meshgate set pump on --for 30s --wait\n  meshgate set lamp on --brightness 40\n" +
+			"  meshgate set 00-17-0d-00-00-38-05-e9/led toggle\n  meshgate set horn '{\"state\":\"on\",\"blink\":[\"500ms\",\"500ms\"],\"for\":\"10s\"}'",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := daemon(cmd)
 			if err != nil {
 				return err
 			}
 			req := control.SetRequest{Name: args[0], State: args[1]}
+			if cmd.Flags().Changed("brightness") {
+				text, err := json.Marshal(map[string]any{"state": args[1], "brightness": brightness})
+				if err != nil {
+					return err
+				}
+				req.State = string(text)
+			}
 			if hold > 0 {
 				req.For = hold.String()
 			}
@@ -32,11 +44,26 @@ func setCmd() *cobra.Command {
 			if err := c.Post(cmd.Context(), "set", req, &r); err != nil {
 				return err
 			}
+			if wait {
+				climb(cmd.OutOrStdout(), args[0], r)
+			}
 			return told(cmd.OutOrStdout(), args[0], r)
 		},
 	}
 	cmd.Flags().DurationVar(&hold, "for", 0, "only for this long")
+	cmd.Flags().BoolVar(&wait, "wait", false, "wait for the end of it and tell when each stage was reached")
+	cmd.Flags().IntVar(&brightness, "brightness", 100, "percent, of what has a brightness")
 	return cmd
+}
+
+// climb prints the stage before the last, and what it took from there.
+func climb(out io.Writer, name string, r control.Result) {
+	if r.Accepted.IsZero() {
+		return
+	}
+	const clock = "15:04:05.000"
+	fmt.Fprintf(out, "%s  %s: accepted\n%s  %s: %s after %v\n", r.Accepted.Local().Format(clock), name,
+		r.Time.Local().Format(clock), name, r.Stage, r.Time.Sub(r.Accepted).Round(10*time.Microsecond))
 }
 
 // told prints a result; one that is not good ends the program with status 1.

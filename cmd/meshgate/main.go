@@ -1,7 +1,8 @@
 // Command meshgate is the gateway daemon and the tools to look into it.
 //
 // One file a group of commands: run and demo (the daemon), ports (the serial line, TCP and the
-// simulator), look (status, motes, watch), mesh (topology, health), steer (set, call, oap, pub), codec (decode, encode).
+// simulator), look (status, motes, watch), mesh (topology, health), steer (set, call, oap, pub),
+// codec (decode, encode), pins (gpio), safe.
 package main
 
 import (
@@ -95,7 +96,7 @@ Try it without hardware:  meshgate run --demo`,
 		statusCmd(), motesCmd(), topologyCmd(), healthCmd(), watchCmd(),
 		setCmd(), callCmd(), oapCmd(), pubCmd(),
 		decodeCmd(), encodeCmd(),
-		bridgeCmd(), portsCmd(),
+		bridgeCmd(), portsCmd(), gpioCmd(), safeCmd(),
 		versionCmd())
 	return root
 }

@@ -137,6 +137,9 @@ func runDaemon(ctx context.Context, cfg *config.Config, socket string, log *slog
 		return fmt.Errorf("the state folder cannot be made: %w", err)
 	}
 	log.Info("meshgate starts", "version", version, "id", cfg.ID, "state", cfg.StateDir)
+	if err := keepOutputs(cfg.StateDir, cfg.Outputs); err != nil {
+		log.Warn("the outputs cannot be written down for `meshgate safe`, which will have to go by the configuration", "error", err)
+	}
 	err := gateway.Run(ctx, cfg, hardware(pins, ports, socket), log)
 	log.Info("meshgate has ended")
 	return err

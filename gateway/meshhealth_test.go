@@ -178,7 +178,7 @@ func TestSurveyIsSlow(t *testing.T) {
 		time.Sleep(time.Minute)
 		before := w.sim.Stats().Requests
 		time.Sleep(time.Minute)
-		if n := w.sim.Stats().Requests - before; n > 60+4 || n < 30 { // and the clock
+		if n := w.sim.Stats().Requests - before; n > 61+5 || n < 30 { // and the clock; a period more of each may begin in a minute
 			t.Errorf("%d requests in a minute", n)
 		}
 	})

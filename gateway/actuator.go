@@ -16,7 +16,7 @@ func (g *Gateway) actuate(name string, o order) result {
 	case o.on:
 		c.Action = gpio.On
 	}
-	_, err := g.bank.Do(name, c)
+	_, err := g.outs().Do(name, c)
 	if err == nil {
 		return result{id: o.id, stage: stageApplied}
 	}
@@ -43,7 +43,7 @@ func failedStage(err error, members int) string {
 
 // members counts the outputs that a name stands for.
 func (g *Gateway) members(name string) int {
-	for _, o := range g.cfg.Outputs {
+	for _, o := range g.conf().Outputs {
 		if o.Name == name {
 			return max(len(o.Group), 1)
 		}
@@ -57,7 +57,7 @@ func (g *Gateway) outputChanged(r gpio.Reading) {
 	if r.Known {
 		state = onOff(r.On)
 	}
-	g.showPin(g.outputs[r.Name], r, state)
+	g.showPin(g.pinLink(&g.outputs, r.Name), r, state)
 	f := map[string]any{"state": state}
 	if r.Known && r.Dims {
 		f["brightness"] = r.Brightness

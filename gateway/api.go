@@ -24,20 +24,24 @@ func (g *Gateway) api() http.Handler {
 	mux.Handle("POST /api/v1/call", control.Post(g.call))
 	mux.Handle("POST /api/v1/oap", control.Post(g.oapCall))
 	mux.Handle("POST /api/v1/pub", control.Post(g.pub))
+	mux.Handle("POST /api/v1/reload", control.Post(g.reload))
+	mux.HandleFunc("GET /api/v1/config", func(w http.ResponseWriter, _ *http.Request) { control.Reply(w, g.configState()) })
+	mux.Handle("POST /api/v1/config/apply", control.Post(g.applyText))
+	mux.Handle("POST /api/v1/config/confirm", control.Post(g.confirm))
 	return mux
 }
 
 func (g *Gateway) status() control.Status {
 	list, ok := g.links.list()
-	s := control.Status{OK: ok, ID: g.cfg.ID, Version: g.hw.Version, Since: g.since, Links: list, Spool: g.spoolStatus()}
-	for _, r := range g.bank.All() {
+	s := control.Status{OK: ok, ID: g.conf().ID, Version: g.hw.Version, Since: g.since, Links: list, Spool: g.spoolStatus()}
+	for _, r := range g.outs().All() {
 		state := "unknown"
 		if r.Known {
 			state = onOff(r.On)
 		}
 		s.Outputs = append(s.Outputs, control.Output{Name: r.Name, State: state, Time: r.Time})
 	}
-	for _, f := range g.forwards {
+	for _, f := range g.bridges() {
 		s.Bridges = append(s.Bridges, control.BridgeInfo{Name: f.cfg.Name, Waiting: f.reader.Waiting()})
 	}
 	return s

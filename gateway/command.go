@@ -96,7 +96,7 @@ func (g *Gateway) perform(ctx context.Context, target string, o order, came time
 func (g *Gateway) hand(target string) (func(context.Context, order) result, error) {
 	kind, name, _ := strings.Cut(target, "/")
 	if kind == "actuator" {
-		if errors.Is(g.bank.Get(name).Err, gpio.ErrUnknown) {
+		if errors.Is(g.outs().Get(name).Err, gpio.ErrUnknown) {
 			return nil, fmt.Errorf("no actuator is called %q", name)
 		}
 		return func(_ context.Context, o order) result { return g.actuate(name, o) }, nil

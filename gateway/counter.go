@@ -9,15 +9,18 @@ import (
 	"path/filepath"
 	"sync"
 	"time"
+
+	"github.com/meshgate/meshgate/gateway/config"
 )
 
 // counters are the totals of inputs that count pulses. They are kept in a small file, written each
 // minute if they have changed and at a clean end: a power cut or a kill loses the pulses of the
 // last minute at most, and a flash card is spared a write for each.
 type counters struct {
-	g    *Gateway
-	path string
-	log  *slog.Logger
+	g      *Gateway
+	path   string
+	pulses func(name string) uint64 // of this process
+	log    *slog.Logger
 
 	mu    sync.Mutex
 	base  map[string]uint64 // of the inputs that count: the total when this process started
@@ -27,8 +30,8 @@ type counters struct {
 }
 
 // openCounters reads the totals. A file that cannot be read is set aside, and they start at zero.
-func openCounters(g *Gateway) *counters {
-	c := &counters{g: g, path: filepath.Join(g.cfg.StateDir, "counters.json"), log: g.log,
+func openCounters(cfg *config.Config, g *Gateway) *counters {
+	c := &counters{g: g, path: filepath.Join(cfg.StateDir, "counters.json"), log: g.log,
 		base: map[string]uint64{}, saved: map[string]uint64{}, told: map[string]uint64{}}
 	data, err := os.ReadFile(c.path)
 	if err == nil {
@@ -41,7 +44,7 @@ func openCounters(g *Gateway) *counters {
 		}
 		c.saved = map[string]uint64{}
 	}
-	for _, in := range g.cfg.Inputs {
+	for _, in := range cfg.Inputs {
 		if in.Count > 0 {
 			c.base[in.Name] = c.saved[in.Name]
 		}
@@ -53,7 +56,7 @@ func openCounters(g *Gateway) *counters {
 func (c *counters) has(name string) bool { _, ok := c.base[name]; return ok }
 
 // total is the number of pulses ever.
-func (c *counters) total(name string) uint64 { return c.base[name] + c.g.watch.Get(name).Pulses }
+func (c *counters) total(name string) uint64 { return c.base[name] + c.pulses(name) }
 
 // tell publishes a total if it is another than last time; the first time in any case.
 func (c *counters) tell(name string) {

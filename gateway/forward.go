@@ -31,9 +31,11 @@ type forward struct {
 	g      *Gateway
 	reader *spool.Reader
 	link   *link
+	mark   *mark
 	log    *slog.Logger
 	turn   int // which of the URLs is tried next
 	told   string
+	twin   twin
 
 	sent, failures atomic.Uint64
 }
@@ -49,10 +51,11 @@ func newForward(cfg config.Bridge, g *Gateway) (*forward, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &forward{cfg: cfg, g: g, reader: r, link: g.links.add("bridge", cfg.Name, cfg.URLs[0]), log: g.log.With("bridge", cfg.Name)}, nil
+	return &forward{cfg: cfg, g: g, reader: r, link: g.links.add("bridge", cfg.Name, cfg.URLs[0]), log: g.log.With("bridge", cfg.Name),
+		mark: g.progress.add("bridge "+cfg.Name, func() bool { return r.Waiting() == 0 })}, nil
 }
 
-func (f *forward) run(ctx context.Context) { supervise(ctx, f.log, f.failed, f.once) }
+func (f *forward) run(ctx context.Context) { supervise(ctx, f.log, f.mark, f.failed, f.once) }
 
 func (f *forward) failed(err error) {
 	f.failures.Add(1)
@@ -105,7 +108,7 @@ func (f *forward) once(ctx context.Context, up func(...any)) error {
 	wg.Wait()
 	acks.Wait()
 	if err := s.Wait(); err != nil { // what the parts have met follows from this
-		return err
+		return f.twin.judge(err, f.cfg.ClientID)
 	}
 	return context.Cause(work)
 }
@@ -223,6 +226,7 @@ func (f *forward) records(ctx context.Context, s *bridge.Session, l lane, sent c
 		if err != nil || !more {
 			return err
 		}
+		f.mark.beat()
 		m, ok := f.outgoing(r, l.historical)
 		if !ok {
 			f.reader.Ack(r.Seq)
@@ -264,6 +268,7 @@ func (f *forward) acknowledged(sent <-chan flight) error {
 			continue
 		}
 		f.reader.Ack(fl.seq)
+		f.mark.beat()
 		f.sent.Add(1)
 	}
 	return first

@@ -19,6 +19,7 @@ import (
 	"net"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/meshgate/meshgate/bridge/spool"
@@ -31,22 +32,25 @@ import (
 type Hardware struct {
 	Version string
 
-	OpenPort   func(ctx context.Context, port string) (io.ReadWriteCloser, error)
-	GPIO       gpio.Machine
-	ClockRight func() bool                          // whether the host's clock can be trusted for dates
-	Boot       func() (id string, up time.Duration) // which boot of the host this is and how long it has lasted; nil: this process
-	Ready      func()                               // called once when everything has been started; may be nil
+	OpenPort    func(ctx context.Context, port string) (io.ReadWriteCloser, error)
+	GPIO        gpio.Machine
+	ClockRight  func() bool                          // whether the host's clock can be trusted for dates
+	Boot        func() (id string, up time.Duration) // which boot of the host this is and how long it has lasted; nil: this process
+	Ready       func()                               // called once when everything has been started; may be nil
+	Alive       func(state string)                   // called every few seconds while all parts make progress, with one line on how it is; may be nil
+	AlivePeriod time.Duration                        // how often, 5 s at the longest
 
-	Door func() (net.Listener, error)                                      // of the control socket; nil: none
-	Dial func(ctx context.Context, network, addr string) (net.Conn, error) // to brokers; nil: TCP
+	Source Source // of the configuration; empty: it cannot be changed
 
-	Listen func(addr string) (net.Listener, error) // for clients of shared ports; nil: TCP
-	wall   func() time.Time                        // a clock that a test can set; nil: time.Now
+	Door   func() (net.Listener, error)                                      // of the control socket; nil: none
+	Dial   func(ctx context.Context, network, addr string) (net.Conn, error) // to brokers; nil: TCP
+	Listen func(network, addr string) (net.Listener, error)                  // for HTTP and clients of shared ports; nil: net.Listen
+	wall   func() time.Time                                                  // a clock that a test can set; nil: time.Now
 }
 
 // Gateway is a running gateway.
 type Gateway struct {
-	cfg    *config.Config
+	cfg    atomic.Pointer[config.Config] // see conf
 	hw     Hardware
 	log    *slog.Logger
 	boot   string // random, new at every start
@@ -58,17 +62,23 @@ type Gateway struct {
 	dates  *dates
 	orders *orders
 	memory *memory
+	tray   *tray
+	parts  parts
+	trial  trial
+	hands  *hands // of whoever applies a configuration
+
+	progress  progress
+	pulse     pulse
+	spoolMark *mark
+	spoolSeen uint64 // the next sequence number at the last look
 
 	uplinks uplinks
-	tray    *tray
-	counts  *counters
-	rules   *rules
-	pins    inputs
-	bank    *gpio.Bank
-	watch   *gpio.Inputs
-	outputs map[string]*link
-	inputs  map[string]*link
 
+	mu       sync.RWMutex // guards what follows; lists are replaced, never changed
+	bank     *gpio.Bank
+	outputs  map[string]*link
+	inputs   map[string]*link
+	outConf  []gpio.Output
 	mesh     []*mesh
 	forwards []*forward
 }
@@ -76,14 +86,11 @@ type Gateway struct {
 // Run is the daemon: it returns when ctx ends, or with an error when it cannot start at all.
 // Outputs are safe before anything else starts and are made safe again last.
 func Run(ctx context.Context, cfg *config.Config, hw Hardware, log *slog.Logger) error {
-	g := &Gateway{cfg: cfg, hw: hw, log: log, boot: bootID(), since: time.Now(), hub: newHub(),
-		outputs: map[string]*link{}, inputs: map[string]*link{}}
-	for _, o := range cfg.Outputs {
-		g.outputs[o.Name] = g.links.add("output", o.Name, o.Pin)
-	}
-	g.bank = gpio.Open(cfg.Outputs, hw.GPIO, g.outputChanged, log)
-	g.uplinks.tell = g.bank.Link
-	defer g.bank.Close()
+	g := &Gateway{hw: hw, log: log, boot: bootID(), since: time.Now(), hub: newHub()}
+	g.cfg.Store(cfg)
+	g.uplinks.tell = func(up bool) { g.outs().Link(up) }
+	g.openOutputs(cfg.Outputs)
+	defer g.closeOutputs()
 	defer g.bank.CloseOnPanic()
 	g.dates = newDates(cfg.StateDir, hw, g.boot, log)
 	if err := g.openSpool(); err != nil {
@@ -95,6 +102,9 @@ func Run(ctx context.Context, cfg *config.Config, hw Hardware, log *slog.Logger)
 	return g.live(ctx)
 }
 
+// conf is the configuration in force.
+func (g *Gateway) conf() *config.Config { return g.cfg.Load() }
+
 func bootID() string {
 	b := make([]byte, 8)
 	rand.Read(b)
@@ -102,48 +112,63 @@ func bootID() string {
 }
 
 func (g *Gateway) openSpool() error {
-	var readers []string
-	for _, b := range g.cfg.Bridges {
-		readers = append(readers, b.Name)
-	}
+	cfg := g.conf()
 	policy := spool.DropOldest
-	if g.cfg.Spool.WhenFull == config.DropNewest {
+	if cfg.Spool.WhenFull == config.DropNewest {
 		policy = spool.DropNewest
 	}
-	sp, err := spool.Open(filepath.Join(g.cfg.StateDir, "spool"), spool.Options{MaxSize: g.cfg.Spool.MaxSize,
-		MaxAge: g.cfg.Spool.MaxAge, WhenFull: policy, Sync: g.cfg.Spool.Sync, Readers: readers, Log: g.log})
+	sp, err := spool.Open(filepath.Join(cfg.StateDir, "spool"), spool.Options{MaxSize: cfg.Spool.MaxSize,
+		MaxAge: cfg.Spool.MaxAge, WhenFull: policy, Sync: cfg.Spool.Sync, Readers: g.readers(cfg), Log: g.log})
 	if err != nil {
 		return fmt.Errorf("gateway: %w", err)
 	}
 	g.spool = sp
-	g.intake = &intake{spool: sp, hub: g.hub, dates: g.dates, log: g.log, link: g.links.add("spool", "spool", filepath.Join(g.cfg.StateDir, "spool"))}
+	g.intake = &intake{spool: sp, hub: g.hub, dates: g.dates, log: g.log, link: g.links.add("spool", "spool", filepath.Join(cfg.StateDir, "spool"))}
+	g.tray = newTray(g.intake)
 	g.intake.link.up("")
+	g.spoolMark = g.progress.add("spool", nil)
 	return nil
 }
 
 // live runs all parts until ctx ends, and returns when all of them are gone.
 func (g *Gateway) live(ctx context.Context) error {
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
 	g.orders = newOrders(g.execute, g.refuse)
-	parts, err := g.parts()
+	defer g.orders.close()
+	g.parts.ctx, g.parts.all = ctx, map[string]*running{}
+	err := g.begin(ctx)
 	if err != nil {
+		stop()
+	}
+	<-ctx.Done()
+	g.parts.end()
+	if g.hands != nil {
+		g.hands.close()
+		g.tray.empty()
+	}
+	return err
+}
+
+// begin starts everything.
+func (g *Gateway) begin(ctx context.Context) error {
+	if g.hw.Door != nil {
+		l, err := g.hw.Door()
+		if err != nil {
+			return err
+		}
+		g.parts.wg.Go(func() { g.door(ctx, l) })
+	}
+	if _, err := g.apply(g.conf()); err != nil {
 		return err
 	}
-	g.openHands()
-	defer g.closeHands()
-	g.publishInfo()
-	var wg sync.WaitGroup
-	for _, run := range g.hands(ctx) {
-		wg.Go(run)
-	}
-	for _, run := range parts {
-		wg.Go(func() { run(ctx) })
-	}
-	wg.Go(func() { every(ctx, time.Minute, g.minute) })
+	g.parts.wg.Go(func() { g.tray.run(ctx) })
+	g.parts.wg.Go(func() { every(ctx, time.Minute, g.minute) })
+	g.parts.wg.Go(func() { g.watchProgress(ctx) })
+	g.parts.wg.Go(func() { g.reloads(ctx) })
 	if g.hw.Ready != nil {
 		g.hw.Ready()
 	}
-	wg.Wait()
-	g.orders.close()
 	return nil
 }
 
@@ -154,42 +179,30 @@ func (g *Gateway) door(ctx context.Context, l net.Listener) {
 	}
 }
 
-// parts makes the meshes, bridges, the LAN side and the control door, ready to run.
-func (g *Gateway) parts() ([]func(context.Context), error) {
-	var parts []func(context.Context)
-	for _, cfg := range g.cfg.Managers {
-		m := newMesh(cfg, g)
-		g.mesh = append(g.mesh, m)
-		parts = append(parts, m.run)
-		if m.share != nil {
-			parts = append(parts, m.share.run)
-		}
-		if m.recording != nil {
-			parts = append(parts, m.recording.run)
-		}
-	}
-	for _, cfg := range g.cfg.Bridges {
-		f, err := newForward(cfg, g)
-		if err != nil {
-			return nil, fmt.Errorf("gateway: bridge %s: %w", cfg.Name, err)
-		}
-		g.forwards = append(g.forwards, f)
-		parts = append(parts, f.run)
-	}
-	if g.cfg.Local != nil {
-		parts = append(parts, newLAN(*g.cfg.Local, g).run)
-	}
-	if g.hw.Door != nil {
-		l, err := g.hw.Door()
-		if err != nil {
-			return nil, err
-		}
-		parts = append(parts, func(ctx context.Context) { g.door(ctx, l) })
-	}
-	return parts, nil
+func (g *Gateway) meshes() []*mesh {
+	g.mu.RLock()
+	defer g.mu.RUnlock()
+	return g.mesh
 }
 
-func (g *Gateway) meshes() []*mesh { return g.mesh }
+func (g *Gateway) bridges() []*forward {
+	g.mu.RLock()
+	defer g.mu.RUnlock()
+	return g.forwards
+}
+
+func (g *Gateway) outs() *gpio.Bank {
+	g.mu.RLock()
+	defer g.mu.RUnlock()
+	return g.bank
+}
+
+// pinLink gives the link of an output or input; nil when it is not there any more.
+func (g *Gateway) pinLink(all *map[string]*link, name string) *link {
+	g.mu.RLock()
+	defer g.mu.RUnlock()
+	return (*all)[name]
+}
 
 // refuse answers a command that is not even tried.
 func (g *Gateway) refuse(c command, why error) {
@@ -203,7 +216,7 @@ func (g *Gateway) refuse(c command, why error) {
 // never back over the one it came from. An error means that it is not kept.
 func (g *Gateway) brought(m message, qos byte) error {
 	g.hub.publish(m)
-	for _, f := range g.forwards {
+	for _, f := range g.bridges() {
 		if _, _, ok := f.cfg.Rules.Out(m.topic); ok && f.cfg.Name != m.from {
 			r := messageRecord(m, qos)
 			g.dates.put(&r, 0)

@@ -214,7 +214,7 @@ func TestOutputCommands(t *testing.T) {
 		on := time.Now()
 		w.until("off again", func() bool {
 			states := w.published("actuator/led/state")
-			return contains(states[len(states)-1], []string{`"off"`}) && w.has("actuator/led/state", `"on"`)()
+			return len(states) > 0 && contains(states[len(states)-1], []string{`"off"`}) && w.has("actuator/led/state", `"on"`)()
 		})
 		if d := time.Since(on); d < 4*time.Second || d > 6*time.Second {
 			t.Errorf("it was on for %v", d)

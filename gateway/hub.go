@@ -72,7 +72,7 @@ func (h *hub) listen(filter string) (<-chan message, func()) {
 	defer h.mu.Unlock()
 	var have []message
 	for _, s := range h.since(0) {
-		if bridge.Match(filter, s.topic) {
+		if bridge.Match(filter, s.topic) && len(s.payload) > 0 { // an empty one has taken the topic away
 			have = append(have, s.message)
 		}
 	}

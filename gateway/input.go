@@ -2,15 +2,17 @@ package gateway
 
 import (
 	"context"
+	"sync"
 	"time"
 
+	"github.com/meshgate/meshgate/gateway/config"
 	"github.com/meshgate/meshgate/gpio"
 )
 
 // inputs is what the gateway knows of its inputs beyond their pins. Its methods are called by one
 // goroutine at a time, but for those of the counters.
 type inputs struct {
-	g      *Gateway
+	h      *hands
 	states map[string]inputState
 }
 
@@ -24,16 +26,16 @@ type inputState struct {
 // a record. The state is retained and only the latest counts; of the edges none is to be lost, and
 // an old one that comes late from the disk must not overwrite a newer state. So they are two topics.
 func (ins *inputs) changed(r gpio.Reading) {
-	g := ins.g
+	g, h := ins.h.g, ins.h
 	before := ins.states[r.Name]
 	now := inputState{known: before.known, on: before.on, suppressed: r.Suppressed}
 	if r.Known {
 		now.known, now.on = true, r.On
 	}
 	ins.states[r.Name] = now
-	g.rules.input(r)
+	h.rules.input(r)
 	ins.show(r, r.Suppressed > before.suppressed)
-	if g.counts.has(r.Name) || !r.Known {
+	if h.counts.has(r.Name) || !r.Known {
 		return
 	}
 	fields := map[string]any{"state": onOff(r.On)}
@@ -58,12 +60,12 @@ func (ins *inputs) changed(r gpio.Reading) {
 
 // show tells status and the retained state; an input that chatters is told once, until it is calm.
 func (ins *inputs) show(r gpio.Reading, chatters bool) {
-	g := ins.g
+	g := ins.h.g
 	state := "unknown"
 	if r.Known {
 		state = onOff(r.On)
 	}
-	l := g.inputs[r.Name]
+	l := g.pinLink(&g.inputs, r.Name)
 	chattered := l != nil && l.complaint() == errChatter
 	g.showPin(l, r, state)
 	if l != nil && (chatters || chattered && r.Known) {
@@ -79,9 +81,9 @@ const errChatter = "it chatters: more changes than its rate allows; they are cou
 
 // calm ends the complaint about inputs that suppressed nothing within the last minute.
 func (ins *inputs) calm(seen map[string]uint64) {
-	for _, in := range ins.g.cfg.Inputs {
-		r := ins.g.watch.Get(in.Name)
-		l := ins.g.inputs[in.Name]
+	for _, in := range ins.h.cfg.Inputs {
+		r := ins.h.watch.Get(in.Name)
+		l := ins.h.g.pinLink(&ins.h.g.inputs, in.Name)
 		if r.Suppressed == seen[in.Name] && l.complaint() == errChatter {
 			l.complain("")
 		}
@@ -89,45 +91,65 @@ func (ins *inputs) calm(seen map[string]uint64) {
 	}
 }
 
-// openHands makes what belongs to the pins beside the outputs' own bank, and watches the inputs.
-func (g *Gateway) openHands() {
-	g.tray = newTray(g.intake)
-	g.counts = openCounters(g)
-	g.rules = newRules(g.cfg, g.bank, g.log, g.automated)
-	g.intake.seen = g.rules.samples
-	g.pins = inputs{g: g, states: map[string]inputState{}}
-	for _, in := range g.cfg.Inputs {
-		g.inputs[in.Name] = g.links.add("input", in.Name, in.Pin)
-	}
-	g.watch = gpio.Watch(g.cfg.Inputs, g.hw.GPIO, g.pins.changed, g.log)
+// hands are the watched inputs, the rules and the counters of one configuration: they look at each
+// other and at the outputs, so they are opened and closed as one.
+type hands struct {
+	g      *Gateway
+	cfg    *config.Config
+	pins   inputs
+	rules  *rules
+	counts *counters
+	watch  *gpio.Inputs
+	stop   context.CancelFunc
+	wg     sync.WaitGroup
 }
 
-// hands are what has to run for it until ctx ends.
-func (g *Gateway) hands(ctx context.Context) []func() {
+// openHands watches the inputs of a configuration and has its rules switch the outputs that are
+// open now.
+func (g *Gateway) openHands(cfg *config.Config) {
+	h := &hands{g: g, cfg: cfg, rules: newRules(cfg, g.outs(), g.log, g.automated), counts: openCounters(cfg, g)}
+	h.pins = inputs{h: h, states: map[string]inputState{}}
+	g.intake.rules.Store(h.rules)
+	names := map[string]*link{}
+	for _, in := range cfg.Inputs {
+		names[in.Name] = g.links.add("input", in.Name, in.Pin)
+	}
+	g.mu.Lock()
+	gone := g.inputs
+	g.inputs = names
+	g.mu.Unlock()
+	g.forgetPins("input/", gone, names)
+	h.watch = gpio.Watch(cfg.Inputs, g.hw.GPIO, h.pins.changed, g.log)
+	h.counts.pulses = func(name string) uint64 { return h.watch.Get(name).Pulses }
+	h.begin()
+	g.hands = h
+}
+
+// begin runs what has to be done from time to time.
+func (h *hands) begin() {
+	ctx, stop := context.WithCancel(h.g.parts.ctx)
+	h.stop = stop
 	seen := map[string]uint64{}
-	parts := []func(){
-		func() { g.tray.run(ctx) },
-		func() { every(ctx, time.Minute, func() { g.pins.calm(seen); g.counts.save() }) },
-	}
-	for _, in := range g.cfg.Inputs {
+	h.wg.Go(func() { every(ctx, time.Minute, func() { h.pins.calm(seen); h.counts.save() }) })
+	for _, in := range h.cfg.Inputs {
 		if in.Count > 0 {
-			parts = append(parts, func() { every(ctx, in.Count, func() { g.counts.tell(in.Name) }) })
+			h.wg.Go(func() { every(ctx, in.Count, func() { h.counts.tell(in.Name) }) })
 		}
 	}
-	return parts
 }
 
-// closeHands ends the watching of inputs and the rules, and keeps what they have said last.
-func (g *Gateway) closeHands() {
-	g.rules.stop()
-	if err := g.watch.Close(); err != nil {
-		g.log.Warn("an input could not be given back", "error", err)
+// close ends the watching of inputs and the rules, and keeps what they have said last.
+func (h *hands) close() {
+	h.stop()
+	h.wg.Wait()
+	h.rules.stop()
+	if err := h.watch.Close(); err != nil {
+		h.g.log.Warn("an input could not be given back", "error", err)
 	}
-	for _, in := range g.cfg.Inputs {
+	for _, in := range h.cfg.Inputs {
 		if in.Count > 0 {
-			g.counts.tell(in.Name)
+			h.counts.tell(in.Name)
 		}
 	}
-	g.counts.save()
-	g.tray.empty()
+	h.counts.save()
 }

@@ -16,12 +16,13 @@ type intake struct {
 	dates *dates
 	log   *slog.Logger
 	link  *link
-	seen  func([]spool.Record) // is shown records before they go to the disk; nil: nobody
+	rules atomic.Pointer[rules] // are shown samples before they go to the disk; nil: none yet
 
-	lost  atomic.Uint64 // records that the disk would not take
-	audit auditCount
-	mu    sync.Mutex
-	told  string // the disk error that was logged last; "" when the disk is well
+	newest atomic.Uint64 // the newest sequence number that the spool has given
+	lost   atomic.Uint64 // records that the disk would not take
+	audit  auditCount
+	mu     sync.Mutex
+	told   string // the disk error that was logged last; "" when the disk is well
 }
 
 // keep stores records and then hands them to the live listeners. An error means that they are not
@@ -30,13 +31,16 @@ func (in *intake) keep(recs ...spool.Record) error {
 	if len(recs) == 0 {
 		return nil
 	}
-	if in.seen != nil {
-		in.seen(recs)
+	if r := in.rules.Load(); r != nil {
+		r.samples(recs)
 	}
 	first, err := in.spool.Append(recs...)
 	in.judge(err)
 	if err != nil {
 		in.lost.Add(uint64(len(recs)))
+	}
+	if err == nil {
+		in.newest.Store(first + uint64(len(recs)) - 1)
 	}
 	for i, r := range recs {
 		if err == nil {

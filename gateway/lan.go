@@ -21,6 +21,7 @@ type lan struct {
 	cfg  config.Local
 	g    *Gateway
 	link *link
+	mark *mark
 }
 
 // side is what both kinds can do.
@@ -35,12 +36,12 @@ func newLAN(cfg config.Local, g *Gateway) *lan {
 	if where == "" {
 		where = cfg.Broker
 	}
-	return &lan{cfg, g, g.links.add("local", "local", where)}
+	return &lan{cfg, g, g.links.add("local", "local", where), g.progress.add("local", nil)}
 }
 
 // run keeps the LAN side open until ctx ends, and hands it every live message.
 func (l *lan) run(ctx context.Context) {
-	supervise(ctx, l.g.log.With("local", l.link.state.Name), func(err error) { l.link.down(err) }, l.once)
+	supervise(ctx, l.g.log.With("local", l.link.state.Name), l.mark, func(err error) { l.link.down(err) }, l.once)
 }
 
 func (l *lan) once(ctx context.Context, up func(...any)) error {
@@ -63,6 +64,7 @@ func (l *lan) once(ctx context.Context, up func(...any)) error {
 				s.Publish(m.topic, m.payload, m.retain) // what it cannot take it counts in its Stats
 			}
 		case <-look.C:
+			l.mark.beat()
 			l.show(s.Status())
 		case <-ctx.Done():
 			l.say(s, "offline", "stopped")
@@ -91,7 +93,7 @@ func (l *lan) open(ctx context.Context) (side, error) {
 			return nil, err
 		}
 		return local.Listen(local.Options{Listen: l.cfg.Listen, TLS: conf, Users: l.cfg.Users, ACL: l.cfg.ACL,
-			Sessions: filepath.Join(l.g.cfg.StateDir, "sessions"), Intake: intake, Log: l.g.log})
+			Sessions: filepath.Join(l.g.conf().StateDir, "sessions"), Intake: intake, Log: l.g.log})
 	}
 	conf, err := l.clientTLS()
 	if err != nil {
@@ -100,7 +102,7 @@ func (l *lan) open(ctx context.Context) (side, error) {
 	var c *local.Client
 	ready := make(chan struct{})
 	c = local.Dial(local.DialOptions{URL: l.cfg.Broker, ClientID: l.cfg.ClientID, Username: l.cfg.Username,
-		PasswordFile: l.cfg.PasswordFile, TLS: conf, Subscribe: l.wanted(), Keep: true, Intake: intake, Log: l.g.log,
+		PasswordFile: l.cfg.PasswordFile, TLS: conf, Subscribe: wantedOf(l.g.conf()), Keep: true, Intake: intake, Log: l.g.log,
 		Will:      &local.Message{Topic: "gateway/status", Payload: l.g.presence("offline", "lost"), QoS: 1, Retain: true},
 		OnConnect: func() { <-ready; l.again(c) }})
 	close(ready)
@@ -116,20 +118,6 @@ func (l *lan) again(c *local.Client) {
 			c.Publish(s.topic, s.payload, true)
 		}
 	}
-}
-
-// wanted are the filters of what crosses from the broker that runs here: what the bridges carry
-// out, and commands.
-func (l *lan) wanted() []string {
-	filters := []string{"actuator/+/set", "mote/+/led/set", "mote/+/oap/request", "manager/+/request"}
-	for _, b := range l.g.cfg.Bridges {
-		for _, r := range b.Rules {
-			if r.Direction != bridge.In {
-				filters = append(filters, r.Local())
-			}
-		}
-	}
-	return filters
 }
 
 // take is called for each message of a local client before it is acknowledged; an error means

@@ -1,6 +1,8 @@
 package gateway
 
 import (
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -59,6 +61,16 @@ func (l *link) set(up bool, detail, text string) {
 	}
 }
 
+// remove takes links away.
+func (ls *links) remove(gone ...*link) {
+	ls.mu.Lock()
+	defer ls.mu.Unlock()
+	ls.all = slices.DeleteFunc(ls.all, func(l *link) bool { return slices.Contains(gone, l) })
+}
+
+// kinds has them in the order of the chain, from the serial line to the cloud and the pins.
+const kinds = "serial session mesh spool local bridge http output input"
+
 // list gives all links and whether all is well with every one.
 func (ls *links) list() ([]control.Link, bool) {
 	ls.mu.Lock()
@@ -69,5 +81,6 @@ func (ls *links) list() ([]control.Link, bool) {
 		out = append(out, l.state)
 		ok = ok && l.state.Up && l.state.Error == ""
 	}
+	slices.SortStableFunc(out, func(a, b control.Link) int { return strings.Index(kinds, a.Kind) - strings.Index(kinds, b.Kind) })
 	return out, ok
 }

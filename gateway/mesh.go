@@ -45,6 +45,7 @@ type mesh struct {
 	failing map[string]int // checks that fail, for how many minutes; of the minute alone
 
 	serial, session, link *link
+	mark                  *mark
 	live                  atomic.Pointer[smartmesh.Session]
 	mu                    sync.Mutex
 	info                  meshInfo
@@ -70,6 +71,7 @@ func newMesh(cfg config.Manager, g *Gateway) *mesh {
 		leds: map[smartmesh.MAC]bool{}, holds: map[smartmesh.MAC]*time.Timer{},
 		serial: g.links.add("serial", cfg.Name, cfg.Port), session: g.links.add("session", cfg.Name, ""),
 		link: g.links.add("mesh", cfg.Name, ""), survey: newSurvey()}
+	m.mark = g.progress.add("manager "+cfg.Name, nil)
 	m.motes = newMotes(m.publishMote)
 	m.share, m.recording = newShare(cfg.Share, m), newRecording(cfg.Record, m)
 	return m
@@ -83,7 +85,7 @@ func (m *mesh) run(ctx context.Context) {
 		every(ctx, time.Second, func() { m.motes.age(time.Now()); m.showMesh() })
 	})
 	wg.Go(func() { m.setRates(ctx) })
-	supervise(ctx, m.log, m.lost, m.once)
+	supervise(ctx, m.log, m.mark, m.lost, m.once)
 	wg.Wait()
 	m.dropHolds()
 	m.publishStatus("disconnected", nil)
@@ -92,6 +94,19 @@ func (m *mesh) run(ctx context.Context) {
 func (m *mesh) lost(err error) {
 	m.session.down(err)
 	m.publishStatus("disconnected", err)
+}
+
+// whole runs the manager and what hangs on it: the door of its shared port, the recording.
+func (m *mesh) whole(ctx context.Context) {
+	var wg sync.WaitGroup
+	if m.share != nil {
+		wg.Go(func() { m.share.run(ctx) })
+	}
+	if m.recording != nil {
+		wg.Go(func() { m.recording.run(ctx) })
+	}
+	m.run(ctx)
+	wg.Wait()
 }
 
 // once opens the port, holds one session and returns what ended it.
@@ -137,6 +152,7 @@ func (m *mesh) hold(ctx context.Context, s *smartmesh.Session, up func(...any)) 
 	defer clock.Stop()
 	defer list.Stop()
 	for {
+		m.mark.rest(clockPeriod)
 		var err error
 		select {
 		case <-clock.C:

@@ -9,7 +9,7 @@ import (
 // minute publishes gateway/health and gateway/audit, and reads the outputs again, so that a pin
 // that has vanished while it was idle is noticed.
 func (g *Gateway) minute() {
-	g.bank.Refresh()
+	g.outs().Refresh()
 	g.dates.look()
 	g.publishHealth()
 	if fields := g.intake.audit.manifest(g.spool.Stats().Next, g.dropped()); fields != nil {
@@ -39,7 +39,7 @@ func (g *Gateway) publishHealth() {
 		sp["oldest"] = stamp(st.OldestTime)
 	}
 	bridges, serial, session := map[string]any{}, map[string]any{}, map[string]any{}
-	for _, f := range g.forwards {
+	for _, f := range g.bridges() {
 		bridges[f.cfg.Name] = map[string]any{"sent": f.sent.Load(), "failures": f.failures.Load(), "waiting": f.reader.Waiting()}
 	}
 	for _, m := range g.meshes() {
@@ -70,16 +70,16 @@ func (g *Gateway) publishInfo() {
 		host = ""
 	}
 	managers, actuators, inputs := []string{}, []string{}, []string{}
-	for _, m := range g.cfg.Managers {
+	for _, m := range g.conf().Managers {
 		managers = append(managers, m.Name)
 	}
-	for _, o := range g.cfg.Outputs {
+	for _, o := range g.conf().Outputs {
 		actuators = append(actuators, o.Name)
 	}
-	for _, i := range g.cfg.Inputs {
+	for _, i := range g.conf().Inputs {
 		inputs = append(inputs, i.Name)
 	}
-	g.hub.publish(message{topic: "gateway/info", retain: true, payload: jsonObject(map[string]any{"id": g.cfg.ID,
+	g.hub.publish(message{topic: "gateway/info", retain: true, payload: jsonObject(map[string]any{"id": g.conf().ID,
 		"version": g.hw.Version, "host": host, "managers": managers, "actuators": actuators, "inputs": inputs})})
 }
 

@@ -32,7 +32,7 @@ func newRecording(file string, m *mesh) *recording {
 
 // run writes until ctx ends.
 func (r *recording) run(ctx context.Context) {
-	supervise(ctx, r.m.log.With("record", r.file), r.link.down, func(ctx context.Context, up func(...any)) error {
+	supervise(ctx, r.m.log.With("record", r.file), nil, r.link.down, func(ctx context.Context, up func(...any)) error {
 		return r.tape.Write(ctx, r.file, tape.Size, func() { r.link.up(""); up() })
 	})
 }

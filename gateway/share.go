@@ -52,7 +52,7 @@ func readers() map[byte]bool {
 
 // run listens until ctx ends.
 func (sh *share) run(ctx context.Context) {
-	supervise(ctx, sh.log, sh.link.down, sh.once)
+	supervise(ctx, sh.log, nil, sh.link.down, sh.once)
 }
 
 func (sh *share) once(ctx context.Context, up func(...any)) error {
@@ -92,7 +92,7 @@ func (sh *share) once(ctx context.Context, up func(...any)) error {
 // listen is where clients of a shared port come.
 func (hw Hardware) listen(addr string) (net.Listener, error) {
 	if hw.Listen != nil {
-		return hw.Listen(addr)
+		return hw.Listen("tcp", addr)
 	}
 	return net.Listen("tcp", addr)
 }

@@ -24,43 +24,12 @@ import (
 	"github.com/meshgate/meshgate/smartmesh/mux"
 )
 
-// pipes is a listener without a network.
-type pipes struct {
-	conns chan net.Conn
-	end   chan struct{}
-	once  sync.Once
-}
-
-func newPipes() *pipes { return &pipes{conns: make(chan net.Conn), end: make(chan struct{})} }
-
-func (p *pipes) Accept() (net.Conn, error) {
-	select {
-	case c := <-p.conns:
-		return c, nil
-	case <-p.end:
-		return nil, net.ErrClosed
-	}
-}
-
-func (p *pipes) Close() error   { p.once.Do(func() { close(p.end) }); return nil }
-func (p *pipes) Addr() net.Addr { return &net.TCPAddr{} }
-
-func (p *pipes) dial() (net.Conn, error) {
-	ours, theirs := net.Pipe()
-	select {
-	case p.conns <- theirs:
-		return ours, nil
-	case <-p.end:
-		return nil, errors.New("connection refused")
-	}
-}
-
 // startShared runs the gateway with its manager's port shared.
 func (w *world) startShared(share config.Share) *pipes {
 	w.cfg.Managers[0].Share = &share
 	door := newPipes()
 	w.startOn(func(hw *Hardware) {
-		hw.Listen = func(addr string) (net.Listener, error) {
+		hw.Listen = func(_, addr string) (net.Listener, error) {
 			if addr != share.Listen {
 				w.t.Errorf("listens on %s", addr)
 			}
@@ -89,7 +58,7 @@ type guest struct {
 
 func (w *world) guest(door *pipes) *guest {
 	w.t.Helper()
-	conn, err := door.dial()
+	conn, err := door.dial(context.Background(), "", "")
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -196,7 +165,7 @@ func TestSharedSessionBreaks(t *testing.T) {
 		if err := g.Wait(); !errors.Is(err, smartmesh.ErrSessionLost) {
 			t.Errorf("the guest's session: %v", err)
 		}
-		conn, err := door.dial()
+		conn, err := door.dial(context.Background(), "", "")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -233,7 +202,7 @@ func TestSharedStalled(t *testing.T) {
 	inWorld(t, motes, func(w *world) {
 		door := w.startShared(loopback)
 		w.until("readings", func() bool { return w.readings() >= 2 })
-		conn, err := door.dial()
+		conn, err := door.dial(context.Background(), "", "")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -266,7 +235,7 @@ func TestSharedUsers(t *testing.T) {
 		door := w.startShared(config.Share{Listen: "0.0.0.0:9900", Users: file})
 		w.until("readings", func() bool { return w.readings() >= 2 })
 		for secret, in := range map[string]bool{"stargaze": true, "abc": true, mux.DefaultSecret: false, "": false, "starga": false} {
-			conn, err := door.dial()
+			conn, err := door.dial(context.Background(), "", "")
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -293,7 +262,7 @@ func TestMuxPort(t *testing.T) {
 			Keepalive: 30 * time.Second, Prefix: "meshgate/u/", Rules: bridge.DefaultRules("meshgate/u/")}}
 		hw := Hardware{GPIO: gpio.Host(), Dial: w.broker.Dial, ClockRight: func() bool { return true },
 			OpenPort: func(ctx context.Context, _ string) (io.ReadWriteCloser, error) {
-				conn, err := door.dial()
+				conn, err := door.dial(context.Background(), "", "")
 				if err != nil {
 					return nil, err
 				}

@@ -26,14 +26,25 @@ type supervised struct {
 	silent bool   // that failure has come again: being connected is no news until it lasts
 }
 
+// laterError is a failure after which the next attempt is to wait for longer than usual.
+type laterError struct {
+	pause time.Duration
+	err   error
+}
+
+func (e *laterError) Error() string { return e.err.Error() }
+func (e *laterError) Unwrap() error { return e.err }
+
 // supervise runs session again and again until ctx ends, with a jittered, growing pause between,
 // and never gives up. A failure is logged when it is a new one: a broker that stays away is told
 // once, not once a second; failed is called each time. The session calls up when it is connected.
-func supervise(ctx context.Context, log *slog.Logger, failed func(error), session func(ctx context.Context, up func(...any)) error) {
+// The mark, which may be nil, gets a beat for every attempt and pause.
+func supervise(ctx context.Context, log *slog.Logger, m *mark, failed func(error), session func(ctx context.Context, up func(...any)) error) {
 	s := supervised{log: log}
 	pause := backoffMin
 	for ctx.Err() == nil {
 		start := time.Now()
+		m.beat()
 		err := s.once(ctx, session)
 		if ctx.Err() != nil {
 			return
@@ -43,7 +54,13 @@ func supervise(ctx context.Context, log *slog.Logger, failed func(error), sessio
 			pause, s.told = backoffMin, ""
 		}
 		s.tell(err)
-		if !sleep(ctx, jitter(pause)) {
+		wait := jitter(pause)
+		var later *laterError
+		if errors.As(err, &later) {
+			wait = later.pause
+		}
+		m.rest(wait)
+		if !sleep(ctx, wait) {
 			return
 		}
 		pause = min(2*pause, backoffMax)

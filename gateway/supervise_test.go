@@ -15,7 +15,7 @@ func TestSupervisePauses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		var starts []time.Time
-		supervise(ctx, slog.New(slog.DiscardHandler), func(error) {}, func(context.Context, func(...any)) error {
+		supervise(ctx, slog.New(slog.DiscardHandler), nil, func(error) {}, func(context.Context, func(...any)) error {
 			if starts = append(starts, time.Now()); len(starts) == 12 {
 				cancel()
 			}
@@ -36,7 +36,7 @@ func TestSuperviseStableSessionStartsOver(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		runs := 0
 		var ended time.Time
-		supervise(ctx, slog.New(slog.DiscardHandler), func(error) { ended = time.Now() }, func(context.Context, func(...any)) error {
+		supervise(ctx, slog.New(slog.DiscardHandler), nil, func(error) { ended = time.Now() }, func(context.Context, func(...any)) error {
 			if runs++; runs == 8 {
 				time.Sleep(stableAfter)
 			} else if runs == 9 {
@@ -55,7 +55,7 @@ func TestSuperviseTellsOnce(t *testing.T) {
 		var out bytes.Buffer
 		ctx, cancel := context.WithCancel(t.Context())
 		failures := 0
-		supervise(ctx, slog.New(slog.NewTextHandler(&out, nil)), func(error) {
+		supervise(ctx, slog.New(slog.NewTextHandler(&out, nil)), nil, func(error) {
 			if failures++; failures == 20 {
 				cancel()
 			}
@@ -78,7 +78,7 @@ func TestSuperviseFlapping(t *testing.T) {
 		var out journal
 		ctx, cancel := context.WithCancel(t.Context())
 		runs := 0
-		supervise(ctx, slog.New(slog.NewTextHandler(&out, nil)), func(error) {}, func(_ context.Context, up func(...any)) error {
+		supervise(ctx, slog.New(slog.NewTextHandler(&out, nil)), nil, func(error) {}, func(_ context.Context, up func(...any)) error {
 			up()
 			if runs++; runs == 20 {
 				time.Sleep(2 * stableAfter)

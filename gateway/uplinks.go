@@ -19,7 +19,26 @@ func (u *uplinks) set(name string, up bool) {
 		u.up = map[string]bool{}
 	}
 	u.up[name] = up
-	any := false
+	u.say()
+}
+
+// drop is for a bridge that is no more.
+func (u *uplinks) drop(name string) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	delete(u.up, name)
+	u.say()
+}
+
+// again tells outputs that have just been opened.
+func (u *uplinks) again() {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.say()
+}
+
+func (u *uplinks) say() {
+	any := len(u.up) == 0
 	for _, up := range u.up {
 		any = any || up
 	}

@@ -47,7 +47,7 @@ func runDemo(ctx context.Context, out, errs io.Writer, socket, level string) err
 	if level == "" {
 		level = "warn"
 	}
-	log, err := newLog(errs, level, "text")
+	log, _, err := newLog(errs, level, "text")
 	if err != nil {
 		return err
 	}

@@ -96,7 +96,8 @@ Try it without hardware:  meshgate run --demo`,
 		statusCmd(), motesCmd(), topologyCmd(), healthCmd(), watchCmd(),
 		setCmd(), callCmd(), oapCmd(), pubCmd(),
 		decodeCmd(), encodeCmd(),
-		bridgeCmd(), portsCmd(), gpioCmd(), safeCmd(),
+		bridgeCmd(), portsCmd(), gpioCmd(),
+		safeCmd(), reloadCmd(), configCmd(),
 		versionCmd())
 	return root
 }

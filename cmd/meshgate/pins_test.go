@@ -66,7 +66,7 @@ func TestGPIOAndSafe(t *testing.T) {
 	if _, errs, code := meshgate(t, "", "gpio", "--config", "/none.yaml"); code != 0 || !strings.Contains(errs, "is not known") {
 		t.Errorf("%d: %s", code, errs)
 	}
-	if out, errs, code := meshgate(t, "", "safe", "--config", file); code != 0 || out+errs != "" {
+	if out, errs, code := meshgate(t, "", "safe", "--config", file); code != 0 || !strings.Contains(out, "outputs are safe") || errs != "" {
 		t.Errorf("%d: %s%s", code, out, errs)
 	}
 	bad, _ := site(t, "sim:", 0, "inputs: {}\n")

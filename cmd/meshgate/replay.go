@@ -30,7 +30,7 @@ func (r replay) run(cmd *cobra.Command, link, listen, level string) error {
 	if r.speed <= 0 {
 		return status{exitUsage, errors.New("--speed has to be more than 0")}
 	}
-	log, err := newLog(cmd.ErrOrStderr(), level, "text")
+	log, _, err := newLog(cmd.ErrOrStderr(), level, "text")
 	if err != nil {
 		return err
 	}

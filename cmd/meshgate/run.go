@@ -5,7 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
+	"io/fs"
 	"log/slog"
 	"net"
 	"os"
@@ -43,18 +43,21 @@ func runCmd() *cobra.Command {
 			if demo {
 				return runDemo(ctx, cmd.OutOrStdout(), cmd.ErrOrStderr(), socketFlag(cmd), level)
 			}
+			file, err := filepath.Abs(file)
+			if err != nil {
+				return err
+			}
 			cfg, err := load(file)
 			if err != nil {
 				return err
 			}
-			if level == "" {
-				level = cfg.Log.Level
-			}
-			log, err := newLog(cmd.ErrOrStderr(), level, format)
+			log, threshold, err := newLog(cmd.ErrOrStderr(), cmp.Or(level, cfg.Log.Level), format)
 			if err != nil {
 				return err
 			}
-			return runDaemon(ctx, cfg, socketFlag(cmd), log)
+			src, stop := source(file, threshold, level != "", notifier())
+			defer stop()
+			return runDaemon(ctx, cfg, src, socketFlag(cmd), log)
 		},
 	}
 	cmd.Flags().StringVar(&file, "config", defaultConfig, "the configuration")
@@ -82,10 +85,13 @@ func checkCmd() *cobra.Command {
 }
 
 // load reads a configuration; what is wrong with it is wrong usage.
-func load(file string) (*config.Config, error) {
-	cfg, err := config.Load(file)
-	if errors.Is(err, os.ErrNotExist) {
-		return nil, status{exitUsage, fmt.Errorf("%s is not there: name another with --config, or try `meshgate run --demo`", file)}
+func load(file string) (*config.Config, error) { return judged(config.Load(file)) }
+
+// judged is what became of reading a configuration, in the words of a person who wrote it.
+func judged(cfg *config.Config, err error) (*config.Config, error) {
+	var path *fs.PathError
+	if errors.Is(err, os.ErrNotExist) && errors.As(err, &path) {
+		return nil, status{exitUsage, fmt.Errorf("%s is not there: name another with --config, or try `meshgate run --demo`", path.Path)}
 	}
 	var mistakes config.Errors
 	if errors.As(err, &mistakes) {
@@ -126,7 +132,7 @@ func understood(cfg *config.Config) error {
 	return nil
 }
 
-func runDaemon(ctx context.Context, cfg *config.Config, socket string, log *slog.Logger) error {
+func runDaemon(ctx context.Context, cfg *config.Config, src gateway.Source, socket string, log *slog.Logger) error {
 	pins := gpio.Host() // before anything else is opened
 	ports := newPorts(log)
 	defer ports.close()
@@ -140,7 +146,12 @@ func runDaemon(ctx context.Context, cfg *config.Config, socket string, log *slog
 	if err := keepOutputs(cfg.StateDir, cfg.Outputs); err != nil {
 		log.Warn("the outputs cannot be written down for `meshgate safe`, which will have to go by the configuration", "error", err)
 	}
-	err := gateway.Run(ctx, cfg, hardware(pins, ports, socket), log)
+	hw := hardware(pins, ports, socket)
+	service := notifier()
+	hw.Source = src
+	hw.Ready, hw.Alive, hw.AlivePeriod = service.ready, service.alive, service.period()
+	defer context.AfterFunc(ctx, service.stopping)()
+	err := gateway.Run(ctx, cfg, hw, log)
 	log.Info("meshgate has ended")
 	return err
 }
@@ -149,30 +160,6 @@ func runDaemon(ctx context.Context, cfg *config.Config, socket string, log *slog
 func hardware(pins gpio.Machine, p *ports, socket string) gateway.Hardware {
 	return gateway.Hardware{Version: version, OpenPort: p.open, GPIO: pins, ClockRight: clockRight, Boot: hostBoot(),
 		Door: func() (net.Listener, error) { return control.Listen(socket) }}
-}
-
-// newLog logs to w. Under systemd the journal has its own time stamps.
-func newLog(w io.Writer, level, format string) (*slog.Logger, error) {
-	var l slog.Level
-	if err := l.UnmarshalText([]byte(level)); level != "" && err != nil {
-		return nil, status{exitUsage, fmt.Errorf("--log-level %q is none of debug, info, warn, error", level)}
-	}
-	opt := &slog.HandlerOptions{Level: l}
-	if os.Getenv("JOURNAL_STREAM") != "" {
-		opt.ReplaceAttr = func(groups []string, a slog.Attr) slog.Attr {
-			if len(groups) == 0 && a.Key == slog.TimeKey {
-				return slog.Attr{}
-			}
-			return a
-		}
-	}
-	switch strings.ToLower(format) {
-	case "text":
-		return slog.New(slog.NewTextHandler(w, opt)), nil
-	case "json":
-		return slog.New(slog.NewJSONHandler(w, opt)), nil
-	}
-	return nil, status{exitUsage, fmt.Errorf("--log-format %q is neither text nor json", format)}
 }
 
 func socketFlag(cmd *cobra.Command) string {

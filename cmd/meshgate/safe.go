@@ -5,10 +5,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -36,6 +38,9 @@ func keepOutputs(dir string, outs []gpio.Output) error {
 	return os.Rename(path+".new", path)
 }
 
+// safePatience bounds `meshgate safe`: systemd waits for it before it starts the daemon again.
+const safePatience = 2 * time.Second
+
 func safeCmd() *cobra.Command {
 	var file string
 	cmd := &cobra.Command{
@@ -45,7 +50,7 @@ func safeCmd() *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			pins := gpio.Host() // before anything else is opened
 			outs, err := outputsToSave(file)
-			return errors.Join(gpio.Safe(outs, pins), err)
+			return errors.Join(makeSafe(outs, pins, cmd.OutOrStdout()), err)
 		},
 	}
 	cmd.Flags().StringVar(&file, "config", defaultConfig, "the configuration")
@@ -86,4 +91,20 @@ func outputsToSave(file string) ([]gpio.Output, error) {
 		outs = append(outs, o)
 	}
 	return outs, errors.Join(bad, err)
+}
+
+// makeSafe is gpio.Safe with a limit: a pin that does not answer must not hold up the next start.
+func makeSafe(outs []gpio.Output, m gpio.Machine, out io.Writer) error {
+	end := make(chan error, 1)
+	go func() { end <- gpio.Safe(outs, m) }()
+	select {
+	case err := <-end:
+		if err != nil {
+			return fmt.Errorf("not all outputs are safe: %w", err)
+		}
+	case <-time.After(safePatience):
+		return errors.New("not all outputs are safe: a pin does not answer")
+	}
+	fmt.Fprintf(out, "%d outputs are safe\n", len(outs))
+	return nil
 }

@@ -64,7 +64,7 @@ func (s simulation) run(cmd *cobra.Command) error {
 		faults.Motes, faults.Period, faults.Seed = s.cfg.Motes, s.cfg.Period, s.cfg.Seed
 		s.cfg = faults
 	}
-	log, err := newLog(cmd.ErrOrStderr(), s.level, "text")
+	log, _, err := newLog(cmd.ErrOrStderr(), s.level, "text")
 	if err != nil {
 		return err
 	}

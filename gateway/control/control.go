@@ -10,6 +10,10 @@
 //	POST /api/v1/call                CallRequest  -> the response's fields
 //	POST /api/v1/oap                 OAPRequest   -> OAPResult
 //	POST /api/v1/pub                 Message      -> {}
+//	POST /api/v1/reload              {}           -> Change
+//	GET  /api/v1/config              ConfigState
+//	POST /api/v1/config/apply        ApplyRequest -> ConfigState
+//	POST /api/v1/config/confirm      {}           -> ConfigState
 //
 // An error is answered as {"error":TEXT} with a status of 400 or above. Who may open the socket
 // (mode 0660, the daemon's group) may do all of it.

@@ -1,0 +1,396 @@
+package gateway
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/meshgate/meshgate/bridge"
+	"github.com/meshgate/meshgate/bridge/brokertest"
+	"github.com/meshgate/meshgate/gateway/config"
+	"github.com/meshgate/meshgate/gateway/control"
+	"github.com/meshgate/meshgate/gpio"
+	"github.com/meshgate/meshgate/smartmesh/sim"
+)
+
+// pipes is a listener in memory.
+type pipes struct {
+	conns chan net.Conn
+	once  sync.Once
+	end   chan struct{}
+}
+
+func newPipes() *pipes { return &pipes{conns: make(chan net.Conn), end: make(chan struct{})} }
+
+func (p *pipes) Accept() (net.Conn, error) {
+	select {
+	case c := <-p.conns:
+		return c, nil
+	case <-p.end:
+		return nil, net.ErrClosed
+	}
+}
+
+func (p *pipes) Close() error   { p.once.Do(func() { close(p.end) }); return nil }
+func (p *pipes) Addr() net.Addr { return &net.UnixAddr{} }
+
+func (p *pipes) dial(context.Context, string, string) (net.Conn, error) {
+	ours, theirs := net.Pipe()
+	select {
+	case p.conns <- theirs:
+		return ours, nil
+	case <-p.end:
+		return nil, net.ErrClosed
+	}
+}
+
+// file is a configuration file whose texts are names of configurations.
+type file struct {
+	mu    sync.Mutex
+	text  string
+	known map[string]*config.Config
+	bad   error // what Save gives
+}
+
+func (f *file) load(text []byte) (*config.Config, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if text == nil {
+		text = []byte(f.text)
+	}
+	if c := f.known[string(text)]; c != nil {
+		return c, nil
+	}
+	return nil, fmt.Errorf("gateway.yaml:1:1: unknown key %q", text)
+}
+
+func (f *file) save(text []byte) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.bad == nil {
+		f.text = string(text)
+	}
+	return f.bad
+}
+
+func (f *file) write(name string, c *config.Config) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.text = name
+	f.known[name] = c
+}
+
+func (f *file) says() string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.text
+}
+
+// changing is a world whose configuration can be changed.
+type changing struct {
+	*world
+	file file
+	hup  chan struct{}
+	door *pipes
+}
+
+func inChangingWorld(t *testing.T, motes sim.Config, test func(*changing)) {
+	inWorld(t, motes, func(w *world) {
+		c := &changing{world: w, hup: make(chan struct{}), door: newPipes()}
+		defer c.door.Close()
+		c.file.known = map[string]*config.Config{}
+		c.file.write("first", w.cfg)
+		w.hw = func(hw *Hardware) {
+			hw.Source = Source{Reload: c.hup, Load: c.file.load, Save: c.file.save}
+			hw.Door = func() (net.Listener, error) { return c.door, nil }
+		}
+		test(c)
+	})
+}
+
+// changed gives a copy of the configuration with a change.
+func (c *changing) changed(change func(*config.Config)) *config.Config {
+	n := *c.cfg
+	n.Managers, n.Bridges, n.Outputs = slices.Clone(n.Managers), slices.Clone(n.Bridges), slices.Clone(n.Outputs)
+	change(&n)
+	return &n
+}
+
+// ask does one request through the control door.
+func (c *changing) ask(method, path string, req, answer any) error {
+	body, err := json.Marshal(req)
+	if err != nil {
+		return err
+	}
+	client := http.Client{Transport: &http.Transport{DialContext: c.door.dial, DisableKeepAlives: true}}
+	r, err := http.NewRequest(method, "http://meshgate/api/v1/"+path, bytes.NewReader(body))
+	if err != nil {
+		return err
+	}
+	resp, err := client.Do(r)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	data, err := io.ReadAll(resp.Body)
+	if err == nil && resp.StatusCode != http.StatusOK {
+		return errors.New(string(data))
+	}
+	if err == nil && answer != nil {
+		err = json.Unmarshal(data, answer)
+	}
+	return err
+}
+
+func (c *changing) state() (s control.ConfigState) {
+	c.t.Helper()
+	if err := c.ask("GET", "config", nil, &s); err != nil {
+		c.t.Fatal(err)
+	}
+	return s
+}
+
+// seqs are the sequence numbers that the broker has got, whatever the prefix.
+func (c *changing) seqs() map[float64]bool {
+	all := map[float64]bool{}
+	for _, p := range c.broker.Published() {
+		var r map[string]any
+		if json.Unmarshal(p.Payload, &r) == nil && r["seq"] != nil {
+			all[r["seq"].(float64)] = true
+		}
+	}
+	return all
+}
+
+func refuseAll(b *brokertest.Behaviour)  { b.Refuse = 4 }
+func refuseNone(b *brokertest.Behaviour) { b.Refuse = 0 }
+
+func otherPrefix(b *config.Bridge) {
+	b.Prefix = "elsewhere/"
+	b.Rules = bridge.DefaultRules(b.Prefix)
+}
+
+// TestReloadOfABridge: the serial session does not notice, and no record is lost.
+func TestReloadOfABridge(t *testing.T) {
+	inChangingWorld(t, sim.Config{Motes: 5, Period: time.Second, Seed: 3}, func(c *changing) {
+		c.start()
+		c.until("readings", func() bool { return len(c.published("mote/+/temperature")) >= 20 })
+		for range 5 {
+			c.file.write("moved", c.changed(func(n *config.Config) { otherPrefix(&n.Bridges[0]) }))
+			c.hup <- struct{}{}
+			time.Sleep(5 * time.Second)
+			c.file.write("back", c.changed(func(*config.Config) {}))
+			c.hup <- struct{}{}
+			time.Sleep(5 * time.Second)
+		}
+		var change control.Change
+		if err := c.ask("POST", "reload", struct{}{}, &change); err != nil || len(change.Restarted)+len(change.Started)+len(change.Stopped) > 0 {
+			t.Errorf("a reload of the same: %+v, %v", change, err)
+		}
+		if s := c.sim.Stats(); s.Sessions != 1 || len(s.Violations) > 0 {
+			t.Errorf("%d sessions, violations %v", s.Sessions, s.Violations)
+		}
+		n := float64(len(c.seqs()))
+		c.until("all records up to now", func() bool {
+			got := c.seqs()
+			for i := 1.0; i <= n; i++ {
+				if !got[i] {
+					return false
+				}
+			}
+			return true
+		})
+		if p, ok := c.broker.Retained("elsewhere/gateway/status"); !ok || !strings.Contains(string(p.Payload), "stopped") {
+			t.Errorf("the farewell at the old place is %q", p.Payload)
+		}
+	})
+}
+
+func TestReloadOfABadFile(t *testing.T) {
+	inChangingWorld(t, twoMotes, func(c *changing) {
+		c.start()
+		c.until("readings", func() bool { return len(c.published("mote/+/temperature")) >= 2 })
+		c.file.write("managrs:", nil)
+		c.hup <- struct{}{}
+		n := len(c.published("mote/+/temperature"))
+		c.until("readings go on", func() bool { return len(c.published("mote/+/temperature")) >= n+4 })
+		if !contains(c.log.String(), []string{"refused", "gateway.yaml:1:1", "old one stays"}) {
+			t.Errorf("the log does not tell:\n%s", &c.log)
+		}
+		if err := c.ask("POST", "reload", struct{}{}, nil); err == nil || !strings.Contains(err.Error(), "gateway.yaml:1:1") {
+			t.Errorf("reload: %v", err)
+		}
+		if s := c.sim.Stats(); s.Sessions != 1 {
+			t.Errorf("%d sessions", s.Sessions)
+		}
+	})
+}
+
+// TestReloadAddsAndRemoves: a manager, an output and a bridge come and go.
+func TestReloadAddsAndRemoves(t *testing.T) {
+	inChangingWorld(t, twoMotes, func(c *changing) {
+		c.start()
+		c.until("readings", func() bool { return len(c.published("mote/+/temperature")) >= 2 })
+		c.file.write("more", c.changed(func(n *config.Config) {
+			n.Managers = append(n.Managers, config.Manager{Name: "second", Port: "sim:second", Data: config.DataReliable})
+			n.Outputs = append(n.Outputs, gpio.Output{Name: "fan", Pin: "sim"})
+			n.StateDir, n.Spool.MaxSize = "/elsewhere", 1<<20
+		}))
+		var change control.Change
+		if err := c.ask("POST", "reload", struct{}{}, &change); err != nil {
+			t.Fatal(err)
+		}
+		want := control.Change{Started: []string{"manager second"}, Restarted: []string{"actuators"}, Waiting: []string{"state_dir", "spool"}}
+		if fmt.Sprint(change) != fmt.Sprint(want) {
+			t.Errorf("changed %+v, want %+v", change, want)
+		}
+		c.until("the second manager", c.has("manager/second/status", `"connected"`))
+		c.until("its name", c.has("gateway/info", `"second"`, `"fan"`))
+		c.send("actuator/fan/set", "on", false)
+		c.until("the new output", c.has("actuator/fan/state", `"on"`))
+		c.file.write("first", c.cfg)
+		c.hup <- struct{}{}
+		c.until("the retained states go", func() bool {
+			_, fan := c.broker.Retained(prefix + "actuator/fan/state")
+			_, second := c.broker.Retained(prefix + "manager/second/status")
+			return !fan && !second
+		})
+		var s control.Status
+		if err := c.ask("GET", "status", nil, &s); err != nil {
+			t.Fatal(err)
+		}
+		for _, l := range s.Links {
+			if l.Name == "second" || l.Name == "fan" {
+				t.Errorf("still a link: %+v", l)
+			}
+		}
+		c.send("actuator/fan/set", `{"state":"on","id":"9"}`, false)
+		c.until("gone", c.has("actuator/fan/result", `"id":"9"`, `"refused"`))
+	})
+}
+
+// TestTrialTakenBack: what would cut the gateway off is taken back, and nothing is lost in between.
+func TestTrialTakenBack(t *testing.T) {
+	inChangingWorld(t, twoMotes, func(c *changing) {
+		c.start()
+		c.until("readings", func() bool { return len(c.published("mote/+/temperature")) >= 2 })
+		c.file.known["typo"] = c.changed(func(n *config.Config) {
+			n.Bridges[0].Name, n.Bridges[0].URLs = "clod", []string{"mqtt://broker:1"}
+		})
+		c.broker.Set(refuseAll)
+		var s control.ConfigState
+		if err := c.ask("POST", "config/apply", control.ApplyRequest{Text: "typo", Confirm: "2m"}, &s); err != nil || s.Trial == nil {
+			t.Fatalf("%+v, %v", s, err)
+		}
+		if err := c.ask("POST", "config/apply", control.ApplyRequest{Text: "first"}, nil); err == nil || !strings.Contains(err.Error(), "on trial") {
+			t.Errorf("a second one: %v", err)
+		}
+		if err := c.ask("POST", "reload", struct{}{}, nil); err == nil || !strings.Contains(err.Error(), "on trial") {
+			t.Errorf("a reload: %v", err)
+		}
+		time.Sleep(2*time.Minute + 5*time.Second)
+		c.broker.Set(refuseNone)
+		if s := c.state(); s.Trial != nil || !strings.Contains(s.Outcome, "taken back") {
+			t.Errorf("after the time: %+v", s)
+		}
+		if c.file.says() != "first" {
+			t.Errorf("the file says %q", c.file.says())
+		}
+		c.until("all records", func() bool {
+			got := c.seqs()
+			for i := 1.0; i <= 24; i++ {
+				if !got[i] {
+					return false
+				}
+			}
+			return true
+		})
+		if s := c.sim.Stats(); s.Sessions != 1 {
+			t.Errorf("%d sessions", s.Sessions)
+		}
+	})
+}
+
+func TestTrialConfirmed(t *testing.T) {
+	inChangingWorld(t, twoMotes, func(c *changing) {
+		c.start()
+		c.until("readings", func() bool { return len(c.published("mote/+/temperature")) >= 2 })
+		c.file.known["moved"] = c.changed(func(n *config.Config) { otherPrefix(&n.Bridges[0]) })
+		if err := c.ask("POST", "config/confirm", struct{}{}, nil); err == nil {
+			t.Error("confirmed what is not there")
+		}
+		for _, bad := range []string{"never", "1ms", "-1m"} {
+			if err := c.ask("POST", "config/apply", control.ApplyRequest{Text: "moved", Confirm: bad}, nil); err == nil {
+				t.Errorf("%q was taken as a time", bad)
+			}
+		}
+		c.broker.Set(refuseAll)
+		if err := c.ask("POST", "config/apply", control.ApplyRequest{Text: "moved", Confirm: "2m"}, nil); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Minute)
+		if c.file.says() != "first" {
+			t.Errorf("the file says %q before it is confirmed", c.file.says())
+		}
+		var s control.ConfigState
+		if err := c.ask("POST", "config/confirm", struct{}{}, &s); err != nil || s.Outcome != "confirmed" {
+			t.Errorf("%+v, %v", s, err)
+		}
+		if c.file.says() != "moved" {
+			t.Errorf("the file says %q", c.file.says())
+		}
+		time.Sleep(5 * time.Minute)
+		c.broker.Set(refuseNone)
+		c.until("the new place", func() bool { _, ok := c.broker.Retained("elsewhere/gateway/status"); return ok })
+	})
+}
+
+// TestTrialKept: nobody confirms, and it works: it is kept, though the file may not be written.
+func TestTrialKept(t *testing.T) {
+	inChangingWorld(t, twoMotes, func(c *changing) {
+		c.start()
+		c.until("readings", func() bool { return len(c.published("mote/+/temperature")) >= 2 })
+		c.file.known["moved"] = c.changed(func(n *config.Config) { otherPrefix(&n.Bridges[0]) })
+		c.file.bad = errors.New("read-only file system")
+		if err := c.ask("POST", "config/apply", control.ApplyRequest{Text: "moved", Confirm: "2m"}, nil); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(30 * time.Second)
+		if s := c.state(); s.Trial != nil || !strings.Contains(s.Outcome, "kept") || s.Unsaved != "moved" || !strings.Contains(s.Error, "read-only") {
+			t.Errorf("%+v", s)
+		}
+		if !strings.Contains(c.log.String(), "until the next start") {
+			t.Errorf("the log does not tell:\n%s", &c.log)
+		}
+	})
+}
+
+// TestReadersOnTrial: the spool keeps the records of a bridge that may come back.
+func TestReadersOnTrial(t *testing.T) {
+	named := func(names ...string) *config.Config {
+		var c config.Config
+		for _, n := range names {
+			c.Bridges = append(c.Bridges, config.Bridge{Name: n})
+		}
+		return &c
+	}
+	var g Gateway
+	g.trial.before = named("cloud", "plant")
+	if got := g.readers(named("clod", "plant")); !slices.Equal(got, []string{"clod", "cloud", "plant"}) {
+		t.Errorf("on trial: %v", got)
+	}
+	g.trial.claim("")
+	if got := g.readers(named("clod", "plant")); !slices.Equal(got, []string{"clod", "plant"}) {
+		t.Errorf("decided: %v", got)
+	}
+}

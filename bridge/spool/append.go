@@ -41,6 +41,7 @@ func (s *Spool) Append(recs ...Record) (first uint64, err error) {
 	}
 	if lead {
 		s.flush(nil)
+		poke(s.kick)
 	}
 	return s.await(req)
 }
@@ -69,8 +70,8 @@ func (s *Spool) encode(recs []Record) (*request, error) {
 	return req, nil
 }
 
-// enqueue waits for a place in the queue: at most a segment's worth is on its way. It gives whether the committer slept: who
-// wakes it writes himself meanwhile, which saves the time of waking.
+// enqueue waits for a place in the queue: at most a segment's worth is on its way. It gives whether the committer sleeps: who
+// wakes it writes himself before, so that it has only to flush.
 func (s *Spool) enqueue(req *request) (lead bool, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -83,8 +84,9 @@ func (s *Spool) enqueue(req *request) (lead bool, err error) {
 		case s.queued == 0 || s.queued+len(req.buf) <= s.room():
 			s.queued += len(req.buf)
 			s.pending = append(s.pending, req)
-			poke(s.kick)
-			lead, s.busy = !s.busy, true
+			if lead, s.busy = !s.busy, true; !lead {
+				poke(s.kick)
+			}
 			return lead, nil
 		}
 		freed := waitOn(&s.space)

@@ -97,15 +97,25 @@ func (s *Spool) takeFile() (spare, error) {
 	}
 }
 
-// takeSpare gives the oldest spare, and whether MaxSize has room for a new file.
+// takeSpare gives the oldest spare, and whether MaxSize has room for a new file. Without room it waits for a spare that is
+// being made, before anything is dropped or refused.
 func (s *Spool) takeSpare(size int64) (old spare, ok, room bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if len(s.spares) > 0 {
-		old, ok = s.spares[0], true
-		s.spares = slices.Delete(s.spares, 0, 1)
+	for {
+		if len(s.spares) > 0 {
+			old, ok = s.spares[0], true
+			s.spares = slices.Delete(s.spares, 0, 1)
+		}
+		room = s.opt.MaxSize == 0 || s.diskSize()+size <= s.opt.MaxSize
+		if ok || room || s.filling == 0 {
+			return old, ok, room
+		}
+		filled := waitOn(&s.filled)
+		s.mu.Unlock()
+		<-filled
+		s.mu.Lock()
 	}
-	return old, ok, s.opt.MaxSize == 0 || s.diskSize()+size <= s.opt.MaxSize
 }
 
 // keepSpare puts a spare back, as the oldest.

@@ -245,3 +245,35 @@ func TestDropUnderReaders(t *testing.T) {
 	}
 	mustClose(t, s)
 }
+
+// A segment is dropped and written again between the moment a reader finds it and the moment it reads: nothing is damaged.
+func TestDropWhileRead(t *testing.T) {
+	d := newDisk()
+	opt := small
+	opt.MaxSize = 6 * minSegment
+	s := mustOpen(t, d, opt)
+	mustAppend(t, s, 1, 60)
+	r, err := s.Reader("r")
+	if err != nil {
+		t.Fatal(err)
+	}
+	oldest, once := segName(s.segs[0].generation), false
+	d.setFail(func(op, name string) error {
+		if op == "read" && name == oldest && !once {
+			once = true
+			mustAppend(t, s, 61, 300)
+		}
+		return nil
+	})
+	rec, ok := r.NextBacklog()
+	if ok { // what was the backlog is gone by now
+		t.Fatal(rec.Seq)
+	}
+	if rec, err = r.Next(t.Context()); err != nil || !once || rec.Seq != s.segs[0].first || rec.Seq < 100 {
+		t.Fatal(rec.Seq, once, err)
+	}
+	if st := s.Stats(); st.Damaged != 0 || st.Dropped.Size != rec.Seq-1 {
+		t.Fatalf("%+v", st)
+	}
+	mustClose(t, s)
+}

@@ -121,58 +121,65 @@ func (s *Spool) fail(reqs []*request, err error) {
 	wake(&s.space)
 }
 
+// A stage is what one flush is about: files, and how far they were written when it began.
+type stage struct {
+	tails []*tail
+	pubs  []extent
+	full  []bool
+	names bool
+	last  uint64
+}
+
 // sync flushes what was written, and tells who waits for it. Only one goroutine does.
 func (s *Spool) sync() {
+	g := &s.stage
 	s.mu.Lock()
-	tails, names, target := slices.Clone(s.tails), s.names, s.published
-	pubs := make([]extent, len(tails))
-	full := make([]bool, len(tails))
-	for i, t := range tails {
-		pubs[i], full[i] = t.pub, t.pubFull
+	g.tails, g.pubs, g.full = append(g.tails[:0], s.tails...), g.pubs[:0], g.full[:0]
+	for _, t := range s.tails {
+		g.pubs, g.full = append(g.pubs, t.pub), append(g.full, t.pubFull)
 	}
-	idle := target == s.synced && !names
+	g.names, g.last = s.names, s.published
+	idle := g.last == s.synced && !s.names
 	s.names = false
 	s.mu.Unlock()
-	if idle && !slices.Contains(full, true) {
+	if idle && !slices.Contains(g.full, true) {
 		return
 	}
-	if err := s.flushFiles(tails, pubs, names); err != nil {
+	flushes, err := s.flushFiles(g)
+	if err != nil {
 		s.syncFailed(fmt.Errorf("spool: flush: %w", err))
 		return
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for i, t := range tails {
-		t.seg.extent, t.header = pubs[i], false
-		if full[i] {
+	s.stats.Syncs += flushes
+	for i, t := range g.tails {
+		t.seg.extent, t.header = g.pubs[i], false
+		if g.full[i] {
 			t.f.Close()
-			s.discardTail(t)
+			s.tails = slices.DeleteFunc(s.tails, func(o *tail) bool { return o == t })
 		}
 	}
-	s.done(target)
-}
-
-func (s *Spool) discardTail(t *tail) {
-	s.tails = slices.DeleteFunc(s.tails, func(o *tail) bool { return o == t })
+	s.done(g.last)
 }
 
 // flushFiles makes names, then files durable, in the order in which they were written.
-func (s *Spool) flushFiles(tails []*tail, pubs []extent, names bool) error {
-	if names {
+func (s *Spool) flushFiles(g *stage) (flushes int64, err error) {
+	if g.names {
 		if err := s.dir.sync(); err != nil {
-			return err
+			return flushes, err
 		}
-		s.count(&s.stats.Syncs, 1)
+		flushes++
 	}
-	for i, t := range tails {
-		if t.header || pubs[i].end != t.seg.end || i < len(tails)-1 {
+	for i, t := range g.tails {
+		if t.header || g.pubs[i].end != t.seg.end || i < len(g.tails)-1 {
 			if err := t.f.Sync(); err != nil {
-				return err
+				return flushes, err
 			}
-			s.count(&s.stats.Syncs, 1)
+			flushes++
 		}
 	}
-	return nil
+	return flushes, nil
 }
 
 // done finishes the requests up to target, which are on the disk. The lock is held.

@@ -19,7 +19,7 @@ const (
 	savedRanges = 64  // ranges of a cursor that are saved
 	knownRanges = 4096
 	saveEvery   = time.Second
-	flushEvery  = 10 * time.Second // a power cut repeats at most what was acknowledged since; a crash, a second's worth
+	flushEvery  = 20 * time.Second // a power cut repeats at most what was acknowledged since; a crash, a second's worth
 )
 
 var cursorMagic = []byte("mgcursor")

@@ -46,7 +46,7 @@ func TestCursorRanges(t *testing.T) {
 	}
 }
 
-// Cursors are saved once a second, and reach the disk within ten more. A kill costs a second, a power cut eleven, and none
+// Cursors are saved once a second, and reach the disk within twenty more. A kill costs a second, a power cut 21, and none
 // costs a record.
 func TestCursorSaved(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -72,7 +72,7 @@ func TestCursorSaved(t *testing.T) {
 				if got := first(d.kill()); got+11 < seq || got > seq+1 {
 					t.Fatalf("killed at %d: at %d", seq, got)
 				}
-				if got := first(d.powerCut(rngOf(seq))); got+111 < seq || got > seq+1 {
+				if got := first(d.powerCut(rngOf(seq))); got+211 < seq || got > seq+1 {
 					t.Fatalf("cut at %d: at %d", seq, got)
 				}
 			}

@@ -83,6 +83,7 @@ func (s *Spool) prepare() {
 	name, err := s.makeFile(size)
 	s.mu.Lock()
 	s.filling = 0
+	wake(&s.filled)
 	if err == nil {
 		s.spares = append(s.spares, spare{name, size})
 	}

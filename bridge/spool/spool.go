@@ -76,15 +76,18 @@ type Spool struct {
 	batch   []byte
 	nextGen uint64 // also taken by the housekeeper, under mu
 
+	stage stage // the committer's
+
 	mu        sync.Mutex // guards what follows; never held while the disk is asked for something
 	segs      []*segment
-	spares    []spare // oldest first
-	filling   int64   // bytes of a spare that is being made
-	beginning int64   // bytes of the file that is being taken for a new segment
-	tails     []*tail // files that are not yet on the disk whole; the active one is the last
-	names     bool    // names of files are not yet on the disk
-	published uint64  // newest sequence that was written, as the flush sees it
-	synced    uint64  // newest sequence on the disk
+	spares    []spare       // oldest first
+	filling   int64         // bytes of a spare that is being made
+	filled    chan struct{} // closed when it is made
+	beginning int64         // bytes of the file that is being taken for a new segment
+	tails     []*tail       // files that are not yet on the disk whole; the active one is the last
+	names     bool          // names of files are not yet on the disk
+	published uint64        // newest sequence that was written, as the flush sees it
+	synced    uint64        // newest sequence on the disk
 	pending   []*request
 	unsynced  []*request
 	queued    int           // bytes of both

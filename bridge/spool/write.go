@@ -22,6 +22,12 @@ type tail struct {
 
 // flush writes what is pending. It gives up waiting for another writer when enough is closed.
 func (s *Spool) flush(enough <-chan struct{}) {
+	s.mu.Lock()
+	idle := len(s.pending) == 0
+	s.mu.Unlock()
+	if idle {
+		return
+	}
 	select {
 	case s.writing <- struct{}{}:
 	case <-enough:

@@ -79,19 +79,19 @@ func (p *Player) pause(ctx context.Context, at time.Duration) bool {
 	return true
 }
 
-// say sends one thing; false when the session was lost over it.
+// say sends one thing; false when the session was lost over it, or nobody listens any more.
 func (p *Player) say(ctx context.Context, c cue) bool {
 	p.mu.Lock()
-	session, out := p.session, p.out
+	listening, out := p.session && p.filter != 0, p.out
 	wanted := c.packet == nil || c.packet[1] == kindNotification && len(c.packet) > packetHead &&
 		c.packet[packetHead] < 32 && p.filter>>c.packet[packetHead]&1 == 1
-	if session && c.packet != nil && c.packet[1] == kindMgrHello {
+	if listening && c.packet != nil && c.packet[1] == kindMgrHello {
 		p.set(false, 0)
 		wanted = true
 	}
 	p.mu.Unlock()
 	switch {
-	case !session:
+	case !listening:
 		return false
 	case !wanted:
 		return true

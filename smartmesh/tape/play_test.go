@@ -74,9 +74,7 @@ func visit(t *testing.T, port io.ReadWriteCloser, d time.Duration) (all []said, 
 	case <-time.After(d):
 	case <-s.Done():
 	}
-	if at, err := s.GetTime(t.Context()); err == nil && at.UTC.IsZero() {
-		t.Errorf("getTime: %+v", at)
-	}
+	s.Close() // until then it hears more
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return e.all, info, stats
@@ -154,7 +152,7 @@ func compare(t *testing.T, got, want []said, speed float64) {
 	}
 }
 
-// TestPlayAgain: a client that goes away and comes back loses nothing; the recording waits for it.
+// TestPlayAgain: a client that goes away and comes back loses nothing that is acknowledged; the recording waits for it.
 func TestPlayAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		entries, want, _ := recorded(t)
@@ -169,14 +167,10 @@ func TestPlayAgain(t *testing.T) {
 			got = append(got, part...)
 			time.Sleep(time.Hour)
 		}
-		missing := len(want)
 		for _, w := range want {
-			if slices.ContainsFunc(got, func(g said) bool { return g.raw == w.raw }) {
-				missing--
+			if w.reliable && !slices.ContainsFunc(got, func(g said) bool { return g.raw == w.raw }) {
+				t.Errorf("missing: %+v", w)
 			}
-		}
-		if missing > 0 {
-			t.Errorf("%d of %d notifications are missing", missing, len(want))
 		}
 	})
 }

@@ -27,3 +27,10 @@ func TestAutoPort(t *testing.T) {
 		t.Errorf("the same manager twice: %v", err)
 	}
 }
+
+func TestOneRecordingEach(t *testing.T) {
+	_, err := Parse("f", []byte("managers: [{name: a, port: auto, record: x}, {name: b, port: /dev/b, record: ./x}, {name: c, port: /dev/c}, {name: d, port: /dev/d}]\n"), "/d")
+	if err == nil || err.Error() != `f:1:78: managers[1].record: recording "/d/x" is here twice, first in line 1` {
+		t.Errorf("two managers into one file: %v", err)
+	}
+}

@@ -87,7 +87,7 @@ func (d *decoder) managers(v value) (all []Manager) {
 	if len(list) == 0 && d.mistakes == before {
 		v.fail("expected one manager or more, found none")
 	}
-	names, ports := unique{}, unique{}
+	names, ports, records := unique{}, unique{}, unique{}
 	for _, e := range list {
 		o := e.object("name", "port", "data", "temperature", "allow", "share", "record")
 		m := Manager{
@@ -102,6 +102,7 @@ func (d *decoder) managers(v value) (all []Manager) {
 		if schemeOf(m.Port) != "sim" {
 			ports.add(o, "port", m.Port, "port")
 		}
+		records.add(o, "record", m.Record, "recording")
 		t := d.section(o, "temperature", "every")
 		m.Temperature = t.rate("every")
 		if o.has("temperature") {

@@ -351,3 +351,46 @@ func TestSecretsStayInside(t *testing.T) {
 		}
 	})
 }
+
+// TestEveryCommand: the whole API is reached by request topics, by the one table.
+func TestEveryCommand(t *testing.T) {
+	inWorld(t, twoMotes, func(w *world) {
+		w.withRequests()
+		for _, c := range smartmesh.Commands() {
+			w.cfg.Managers[0].Allow = append(w.cfg.Managers[0].Allow, c.Name)
+		}
+		w.start()
+		w.until("readings", func() bool { return len(w.published("mote/+/temperature")) >= 2 })
+		confirmed := 0
+		for i, c := range smartmesh.Commands() {
+			fields := map[string]any{}
+			for _, f := range c.Request {
+				switch {
+				case f.Optional || f.Type == "array" || strings.Contains(f.Name, "_"): // of a list, which is empty
+				case f.Name == "macAddress" || f.Name == "source":
+					fields[f.Name] = smartmesh.MAC(w.sim.Motes()[0])
+				case f.Enum != nil:
+					fields[f.Name] = f.Enum[0].Value
+				case f.Type == "bool":
+					fields[f.Name] = true
+				case f.Type == "bytes" || f.Type == "rest":
+					fields[f.Name] = strings.Repeat("00", f.Size)
+				default:
+					fields[f.Name] = 1
+				}
+			}
+			a := w.request("manager/main", fmt.Sprint("c", i), fmt.Sprintf(`"command":%q,"fields":%s`, c.Name, jsonObject(fields)))
+			switch {
+			case a.OK && a.Fields["RC"] == 0.0:
+				confirmed++
+			case a.Stage != "failed" || !strings.Contains(a.Error, "RC_") && !strings.Contains(a.Error, "outcome unknown"):
+				t.Errorf("%s %s: %+v", c.Name, jsonObject(fields), a)
+			}
+			time.Sleep(time.Minute) // some restart the manager
+		}
+		if confirmed < 30 {
+			t.Errorf("%d commands were confirmed", confirmed)
+		}
+		t.Logf("%d of %d confirmed, the others refused by the manager", confirmed, len(smartmesh.Commands()))
+	})
+}

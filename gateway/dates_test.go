@@ -14,6 +14,7 @@ import (
 
 	"github.com/meshgate/meshgate/bridge/brokertest"
 	"github.com/meshgate/meshgate/bridge/spool"
+	"github.com/meshgate/meshgate/smartmesh"
 	"github.com/meshgate/meshgate/smartmesh/sim"
 )
 
@@ -219,5 +220,38 @@ func TestBootListIsBounded(t *testing.T) {
 	os.WriteFile(file, []byte("{"), 0o600)
 	if back, err := readBoots(file); err == nil || len(back.Boots) != 0 {
 		t.Errorf("a damaged file gave %v, %v", back, err)
+	}
+}
+
+// TestClockJumps: the manager's clock jumps ahead and back. What arrives before that is known is
+// marked, and what comes after it is right again.
+func TestClockJumps(t *testing.T) {
+	for _, jump := range []time.Duration{30 * time.Minute, -30 * time.Minute} {
+		inWorld(t, numbered, func(w *world) {
+			w.start()
+			time.Sleep(40*time.Minute + 5*time.Second) // between two readings of the clock
+			w.sim.JumpClock(jump)
+			time.Sleep(time.Minute)
+			all := w.readings()
+			marked, right := 0, 0
+			for _, mac := range w.sim.Motes() {
+				first := all[smartmesh.MAC(mac).String()+" 1"].Time
+				for n := 1; n <= 245; n++ { // a number each 10 s
+					r := all[fmt.Sprintf("%s %d", smartmesh.MAC(mac), n)]
+					off := r.Time.Sub(first.Add(time.Duration(n-1) * 10 * time.Second)).Abs()
+					switch {
+					case r.Quality == "unsynced":
+						marked++
+					case off > 50*time.Millisecond:
+						t.Errorf("after a jump of %v reading %d is dated wrongly by %v", jump, n, off)
+					default:
+						right++
+					}
+				}
+			}
+			if marked == 0 || marked > 3 || right < 730 {
+				t.Errorf("after a jump of %v %d readings are marked, %d right", jump, marked, right)
+			}
+		})
 	}
 }

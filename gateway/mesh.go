@@ -49,7 +49,10 @@ type mesh struct {
 	live                  atomic.Pointer[smartmesh.Session]
 	mu                    sync.Mutex
 	info                  meshInfo
-	relist                chan struct{}          // holds one: the list of motes is to be read again
+	relist                chan struct{} // holds one: the list of motes is to be read again
+	reclock               chan struct{} // holds one: and so is the clock
+	latest                time.Time     // newest packet by the manager\'s clock, in its run latestRun; of notified alone
+	latestRun             uint16
 	rates                 *rates                 // motes whose report rate is to be seen to
 	leds                  map[smartmesh.MAC]bool // as the motes have confirmed
 	holds                 map[smartmesh.MAC]*time.Timer
@@ -67,7 +70,7 @@ type meshInfo struct {
 
 func newMesh(cfg config.Manager, g *Gateway) *mesh {
 	m := &mesh{cfg: cfg, g: g, log: g.log.With("manager", cfg.Name),
-		oap: newRequester(), relist: make(chan struct{}, 1), rates: newRates(),
+		oap: newRequester(), relist: make(chan struct{}, 1), reclock: make(chan struct{}, 1), rates: newRates(),
 		leds: map[smartmesh.MAC]bool{}, holds: map[smartmesh.MAC]*time.Timer{},
 		serial: g.links.add("serial", cfg.Name, cfg.Port), session: g.links.add("session", cfg.Name, ""),
 		link: g.links.add("mesh", cfg.Name, ""), survey: newSurvey()}
@@ -156,6 +159,8 @@ func (m *mesh) hold(ctx context.Context, s *smartmesh.Session, up func(...any)) 
 		var err error
 		select {
 		case <-clock.C:
+			err = m.readClock(ctx, s)
+		case <-m.reclock:
 			err = m.readClock(ctx, s)
 		case <-list.C:
 			err = m.readMotes(ctx, s)

@@ -155,7 +155,7 @@ func (a *analysis) stability(c *control.Check) {
 			switch {
 			case l.RSSI > strongRSSI && s <= strongStability:
 				a.fail(c, mo.mac.String(), s, "the signal is strong: look for interference near the two, such as Wi-Fi or another radio, and move them apart from it",
-					"only %.0f %% of the packets to %s are acknowledged, at %d dBm", 100*s, mac, l.RSSI)
+					"only %.0f %% of the packets to %s are acknowledged, at %d dBm%s", 100*s, mac, l.RSSI, mo.vitals.worstChannel())
 			case l.RSSI > weakRSSI && l.RSSI <= strongRSSI && s < weakStability:
 				a.fail(c, mo.mac.String(), s, "bring the two nearer to each other or into sight, or place a mote between them",
 					"only %.0f %% of the packets to %s are acknowledged, at %d dBm", 100*s, mac, l.RSSI)

@@ -24,7 +24,7 @@ func ward() *analysis {
 		s := surveyed{info: smartmesh.MoteInfo{PacketsReceived: 10000, NumGoodNeighbors: 3, NumJoins: &one}, receives: 20, known: true}
 		if n > 0 {
 			mo.vitals.device = &health.Device{BatteryVoltage: 3000, NumTxOk: 100, Present: 16}
-			mo.vitals.links = map[smartmesh.MAC]link1{mac(0): {Neighbor: health.Neighbor{RSSI: -60, NumTxPackets: 100, NumTxFailures: 5}}}
+			mo.vitals.links = map[smartmesh.MAC]neighbor{mac(0): {Neighbor: health.Neighbor{RSSI: -60, NumTxPackets: 100, NumTxFailures: 5}}}
 			s.paths = []smartmesh.NextPathInfo{{Source: mac(n), Dest: mac(0), Direction: smartmesh.PathUpstream}}
 		}
 		if n > 1 {
@@ -46,7 +46,7 @@ func (a *analysis) change(n int, do func(*surveyed)) {
 
 func (a *analysis) link(n int, rssi int8, sent, failed uint16) {
 	for mac := range a.motes[n].vitals.links {
-		a.motes[n].vitals.links[mac] = link1{Neighbor: health.Neighbor{RSSI: rssi, NumTxPackets: sent, NumTxFailures: failed}}
+		a.motes[n].vitals.links[mac] = neighbor{Neighbor: health.Neighbor{RSSI: rssi, NumTxPackets: sent, NumTxFailures: failed}}
 	}
 }
 

@@ -14,18 +14,19 @@ import (
 
 // mote is what is known of a mote: from the manager's list and events, and from its own packets.
 type mote struct {
-	mac     smartmesh.MAC
-	id      uint16
-	ap      bool
-	named   bool      // the manager has given it an id
-	gone    bool      // and has forgotten it
-	state   string    // operational, negotiating, lost; never: not seen in this life
-	said    time.Time // when an event or a packet last told its state
-	fresh   string    // fresh, late, lost; empty before the first packet
-	seen    time.Time
-	pace    pace
-	celsius *float64
-	vitals  vitals
+	mac      smartmesh.MAC
+	id       uint16
+	ap       bool
+	named    bool      // the manager has given it an id
+	gone     bool      // and has forgotten it
+	state    string    // operational, negotiating, lost; never: not seen in this life
+	said     time.Time // when an event or a packet last told its state
+	fresh    string    // fresh, late, lost; empty before the first packet
+	seen     time.Time
+	pace     pace
+	celsius  float64 // the latest temperature, if one was measured
+	measured bool
+	vitals   vitals
 }
 
 // motes is the mesh of one manager as the gateway sees it. Each change that a subscriber would
@@ -215,10 +216,13 @@ func (ms *motes) list(manager string) []control.Mote {
 	var out []control.Mote
 	for _, m := range ms.snapshot() {
 		c := control.Mote{MAC: m.mac.String(), Manager: manager, ID: m.id, AP: m.ap, State: m.state, Fresh: m.fresh,
-			Celsius: m.celsius, Battery: m.vitals.battery(), Neighbors: m.vitals.neighbors(),
+			Battery: m.vitals.battery(), Neighbors: m.vitals.neighbors(),
 			Availability: m.vitals.availability(), Stability: m.vitals.stability(), RSSI: m.vitals.rssi()}
 		if !m.seen.IsZero() {
 			c.LastSeen = &m.seen
+		}
+		if m.measured {
+			c.Celsius = &m.celsius
 		}
 		out = append(out, c)
 	}

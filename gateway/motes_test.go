@@ -108,10 +108,10 @@ func TestPace(t *testing.T) {
 	off.declared("slow", 60*s, at(0))
 	off.declared("fast", s, at(700))
 	put := pace{}
-	put.declared("oap temperature", 3*s, at(0))
+	put.declared("temperature", 3*s, at(0))
 	put.set(oap.Request{Address: oap.Temperature, Tags: []oap.Tag{{Tag: 0, Value: []byte{1}}, {Tag: 1, Value: []byte{0, 0, 0x75, 0x30}}}}, at(1))
 	disabled := pace{}
-	disabled.declared("oap temperature", 3*s, at(0))
+	disabled.declared("temperature", 3*s, at(0))
 	disabled.set(oap.Request{Address: oap.Temperature, Tags: []oap.Tag{{Tag: 0, Value: []byte{0}}}}, at(1))
 	for _, tt := range []struct {
 		name string

@@ -24,7 +24,7 @@ func (m *mesh) notified(n smartmesh.Notification) {
 	case *smartmesh.IPData:
 		m.motes.packet(b.MAC, now)
 		m.motes.update(b.MAC, func(mo *mote) { mo.pace.heard("ip", now) })
-		recs = m.dated(b.UTC, now, spool.Record{Kind: kindData, Topic: "mote/" + b.MAC.String() + "/data/ip", Payload: b.Data})
+		recs = []spool.Record{m.dated(b.UTC, now, spool.Record{Kind: kindData, Topic: "mote/" + b.MAC.String() + "/data/ip", Payload: b.Data})}
 	case *smartmesh.HealthReport:
 		recs = m.report(b, now)
 	default:
@@ -37,78 +37,79 @@ func (m *mesh) notified(n smartmesh.Notification) {
 // anything else as it came.
 func (m *mesh) data(d *smartmesh.DataNotification, now time.Time) []spool.Record {
 	m.motes.packet(d.MAC, now)
-	base := "mote/" + d.MAC.String() + "/"
 	if d.DstPort == oap.Port {
-		if recs, ok := m.oapPacket(base, d, now); ok {
+		if recs, ok := m.oapPacket(d, now); ok {
 			return recs
 		}
 	}
-	topic := base + "data/" + strconv.Itoa(int(d.DstPort))
+	topic := "mote/" + d.MAC.String() + "/data/" + strconv.Itoa(int(d.DstPort))
 	m.motes.update(d.MAC, func(mo *mote) { mo.pace.heard(topic, now) })
-	return m.dated(d.UTC, now, spool.Record{Kind: kindData, Topic: topic, Payload: d.Data})
+	return []spool.Record{m.dated(d.UTC, now, spool.Record{Kind: kindData, Topic: topic, Payload: d.Data})}
 }
 
 // oapPacket reads what was sent to the port of OAP; not ok when it is to be passed on as it came.
-func (m *mesh) oapPacket(base string, d *smartmesh.DataNotification, now time.Time) ([]spool.Record, bool) {
+func (m *mesh) oapPacket(d *smartmesh.DataNotification, now time.Time) ([]spool.Record, bool) {
 	msg, err := oap.Parse(d.Data)
 	if err != nil {
 		return nil, false
 	}
 	switch msg := msg.(type) {
 	case oap.Sample:
-		return m.samples(base, d, msg, now), true
+		return m.samples(d, msg, now), true
 	case oap.Digital:
 		root, index, ok := oap.Channel(msg.Channel)
 		if !ok {
 			return nil, false
 		}
-		r := sampleRecord(base+channelTopic(root, index), int(msg.Value), m.cfg.Name)
-		return m.dated(msg.UTC, now, r), true
+		r := sampleRecord(channelTopic(d.MAC, root, index), int(msg.Value), m.cfg.Name)
+		return []spool.Record{m.dated(msg.UTC, now, r)}, true
 	case oap.Response:
 		return nil, m.heardBroadcast(d.MAC, msg) || m.oap.answered(d.MAC, msg)
 	}
 	return nil, false
 }
 
-func (m *mesh) samples(base string, d *smartmesh.DataNotification, s oap.Sample, now time.Time) []spool.Record {
+func (m *mesh) samples(d *smartmesh.DataNotification, s oap.Sample, now time.Time) []spool.Record {
 	root, index, _ := oap.Channel(s.Channel) // oap.Parse gives samples of known channels only
-	topic := base + channelTopic(root, index)
+	topic := channelTopic(d.MAC, root, index)
 	m.motes.sampled(d.MAC, s, now)
 	m.rateSeen(d.MAC, s, now)
 	times := s.Times(d.UTC)
-	var recs []spool.Record
+	recs := make([]spool.Record, len(s.Values))
 	for i, v := range s.Values {
-		recs = append(recs, m.dated(times[i], now, sampleRecord(topic, v, m.cfg.Name))...)
+		recs[i] = m.dated(times[i], now, sampleRecord(topic, v, m.cfg.Name))
 	}
 	if n := len(s.Values); n > 0 && root == oap.AddrTemperature {
-		c := float64(s.Values[n-1]) / 100
-		m.motes.update(d.MAC, func(mo *mote) { mo.celsius = &c })
+		m.motes.update(d.MAC, func(mo *mote) { mo.measured, mo.celsius = true, float64(s.Values[n-1])/100 })
 	}
 	return recs
 }
 
-// channelTopic names an input of a mote, below mote/MAC.
-func channelTopic(root byte, index int) string {
+// channelTopic names an input of a mote.
+func channelTopic(mac smartmesh.MAC, root byte, index int) string {
 	switch root {
 	case oap.AddrTemperature:
-		return "temperature"
+		return "mote/" + mac.String() + "/temperature"
 	case oap.AddrAnalog:
-		return "analog/" + strconv.Itoa(index)
+		return "mote/" + mac.String() + "/analog/" + strconv.Itoa(index)
 	}
-	return "digital/" + strconv.Itoa(index)
+	return "mote/" + mac.String() + "/digital/" + strconv.Itoa(index)
 }
 
 // dated gives a record the time at which the mote made it. Before the manager's clock is known it
-// is the time of arrival, and stays so.
-func (m *mesh) dated(utc, arrived time.Time, r spool.Record) []spool.Record {
+// is the time of arrival, and stays so; so it is when the time would be in the future.
+func (m *mesh) dated(utc, arrived time.Time, r spool.Record) spool.Record {
 	wall, ok := m.clock.Wall(utc)
-	if !ok {
+	ago := time.Now().Round(0).Sub(wall)
+	if !ok || ago < -jumped {
 		r = m.arrived(arrived, r)
-		r.Synced, r.Anchor = false, spool.Anchor{}
-		return []spool.Record{r}
+	} else {
+		m.g.dates.put(&r, ago)
 	}
-	m.g.dates.put(&r, time.Now().Round(0).Sub(wall))
-	return []spool.Record{r}
+	if m.doubts(utc, ok, ago) {
+		r.Synced, r.Anchor = false, spool.Anchor{}
+	}
+	return r
 }
 
 // report splits a health report into its kinds. What cannot be read of it is passed on as it came.
@@ -124,7 +125,11 @@ func (m *mesh) report(h *smartmesh.HealthReport, now time.Time) []spool.Record {
 		}
 	}
 	for _, d := range rep.Devices {
-		add("health", with(d.Fields(), "derived", d.Derived()))
+		f := d.Fields()
+		if figures := d.Derived(); len(figures) > 0 {
+			f["derived"] = figures
+		}
+		add("health", f)
 	}
 	for _, n := range rep.Neighbors {
 		add("neighbors", n.Fields())

@@ -103,7 +103,7 @@ func freshness(silent, period time.Duration) string {
 }
 
 // streamOf names the stream of samples of an input.
-func streamOf(address []byte) string { return "oap " + oap.FormatAddress(address) }
+func streamOf(address []byte) string { return oap.FormatAddress(address) }
 
 // set notes that an input was set by a request that the mote has confirmed: its next packet comes
 // at the new pace, or never.

@@ -34,8 +34,9 @@ const timeFormat = "2006-01-02T15:04:05.000Z07:00"
 func stamp(t time.Time) string { return t.UTC().Format(timeFormat) }
 
 func sampleRecord(topic string, value int, manager string) spool.Record {
+	payload := make([]byte, 0, 4+len(manager))
 	return spool.Record{Kind: kindSample, Topic: topic,
-		Payload: append(binary.BigEndian.AppendUint32(nil, uint32(int32(value))), manager...)}
+		Payload: append(binary.BigEndian.AppendUint32(payload, uint32(int32(value))), manager...)}
 }
 
 // objectRecord keeps fields as JSON; they must hold only what JSON can say.

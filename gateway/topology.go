@@ -120,7 +120,7 @@ func addTold(all map[pair]*control.Path, p smartmesh.NextPathInfo) {
 }
 
 // addReported adds what a mote reports of a neighbour it exchanges packets with.
-func addReported(all map[pair]*control.Path, from, to smartmesh.MAC, l link1) {
+func addReported(all map[pair]*control.Path, from, to smartmesh.MAC, l neighbor) {
 	k := pairOf(from, to)
 	p := all[k]
 	if p == nil {

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"fmt"
 	"maps"
 	"time"
 
@@ -12,23 +13,26 @@ import (
 // every 15 minutes, and a report may be lost.
 const keepReport = 40 * time.Minute
 
+// firstChannel is the IEEE 802.15.4 number of the first radio channel.
+const firstChannel = 11
+
 // vitals is what a mote has last said of itself in its health reports. Neighbours are kept by MAC:
 // the ids in the reports hold only until the manager starts over.
 type vitals struct {
 	device   *health.Device
-	links    map[smartmesh.MAC]link1
-	heard    map[smartmesh.MAC]heard1
+	links    map[smartmesh.MAC]neighbor
+	heard    map[smartmesh.MAC]heardOnly
 	channels *health.RSSI
 }
 
-// link1 is a neighbour that a mote exchanges packets with.
-type link1 struct {
+// neighbor is a neighbour that a mote exchanges packets with.
+type neighbor struct {
 	health.Neighbor
 	at time.Time
 }
 
-// heard1 is one that it only hears.
-type heard1 struct {
+// heardOnly is one that it only hears.
+type heardOnly struct {
 	health.Discovery
 	at time.Time
 }
@@ -42,24 +46,24 @@ func (v *vitals) keep(r health.Report, names map[uint16]smartmesh.MAC, now time.
 		v.channels = &c
 	}
 	if v.links == nil {
-		v.links, v.heard = map[smartmesh.MAC]link1{}, map[smartmesh.MAC]heard1{}
+		v.links, v.heard = map[smartmesh.MAC]neighbor{}, map[smartmesh.MAC]heardOnly{}
 	}
 	for _, n := range r.Neighbors {
 		for _, nb := range n.Neighbors {
 			if mac, ok := names[nb.NeighborID]; ok {
-				v.links[mac] = link1{nb, now}
+				v.links[mac] = neighbor{nb, now}
 			}
 		}
 	}
 	for _, d := range r.Discovered {
 		for _, nb := range d.DiscoveredNeighbors {
 			if mac, ok := names[nb.NeighborID]; ok {
-				v.heard[mac] = heard1{nb, now}
+				v.heard[mac] = heardOnly{nb, now}
 			}
 		}
 	}
-	maps.DeleteFunc(v.links, func(_ smartmesh.MAC, l link1) bool { return now.Sub(l.at) > keepReport })
-	maps.DeleteFunc(v.heard, func(_ smartmesh.MAC, h heard1) bool { return now.Sub(h.at) > keepReport })
+	maps.DeleteFunc(v.links, func(_ smartmesh.MAC, l neighbor) bool { return now.Sub(l.at) > keepReport })
+	maps.DeleteFunc(v.heard, func(_ smartmesh.MAC, h heardOnly) bool { return now.Sub(h.at) > keepReport })
 }
 
 // battery is in millivolts; nil where no report had it.
@@ -119,4 +123,21 @@ func (v *vitals) copy() vitals {
 	c := *v
 	c.links, c.heard = maps.Clone(v.links), maps.Clone(v.heard)
 	return c
+}
+
+// worstChannel names the radio channel on which most packets fail, where that stands out.
+func (v *vitals) worstChannel() string {
+	if v.channels == nil {
+		return ""
+	}
+	worst, least := -1, strongStability
+	for i, c := range v.channels {
+		if s, ok := c.Stability(); ok && c.TxUnicastAttempts >= health.MinPackets && s < least {
+			worst, least = i, s
+		}
+	}
+	if worst < 0 {
+		return ""
+	}
+	return fmt.Sprintf("; most fail on channel %d, where the noise is %d dBm", firstChannel+worst, v.channels[worst].IdleRSSI)
 }

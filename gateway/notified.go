@@ -74,10 +74,10 @@ func (m *mesh) samples(d *smartmesh.DataNotification, s oap.Sample, now time.Tim
 	topic := channelTopic(d.MAC, root, index)
 	m.motes.sampled(d.MAC, s, now)
 	m.rateSeen(d.MAC, s, now)
-	times := s.Times(d.UTC)
+	at := s.Start(d.UTC)
 	recs := make([]spool.Record, len(s.Values))
 	for i, v := range s.Values {
-		recs[i] = m.dated(times[i], now, sampleRecord(topic, v, m.cfg.Name))
+		recs[i] = m.dated(at.Add(time.Duration(i)*s.Rate), now, sampleRecord(topic, v, m.cfg.Name))
 	}
 	if n := len(s.Values); n > 0 && root == oap.AddrTemperature {
 		m.motes.update(d.MAC, func(mo *mote) { mo.measured, mo.celsius = true, float64(s.Values[n-1])/100 })

@@ -93,6 +93,7 @@ func Run(ctx context.Context, cfg *config.Config, hw Hardware, log *slog.Logger)
 	defer g.closeOutputs()
 	defer g.bank.CloseOnPanic()
 	g.dates = newDates(cfg.StateDir, hw, g.boot, log)
+	defer g.dates.look()
 	if err := g.openSpool(); err != nil {
 		return err
 	}

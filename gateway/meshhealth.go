@@ -266,13 +266,17 @@ func (m *mesh) tellHealth(h control.MeshHealth) {
 	m.failing = now
 }
 
+// maxPublished bounds the failures in gateway/health; `meshgate health` shows all.
+const maxPublished = 50
+
 // meshHealth is what gateway/health says of the meshes.
 func (g *Gateway) meshHealth() map[string]any {
 	all := map[string]any{}
 	for _, m := range g.meshes() {
 		h := m.health()
 		m.tellHealth(h)
-		all[m.cfg.Name] = map[string]any{"ok": h.OK, "motes": h.Motes, "operational": h.Operational, "failures": h.Failures}
+		all[m.cfg.Name] = map[string]any{"ok": h.OK, "motes": h.Motes, "operational": h.Operational, "failed": len(h.Failures),
+			"failures": h.Failures[:min(len(h.Failures), maxPublished)]}
 	}
 	return all
 }

@@ -215,7 +215,7 @@ func TestMeshLink(t *testing.T) {
 		if l, ok := link(); ok || l.Up {
 			t.Errorf("%+v, ok %v", l, ok)
 		}
-		w.until("health", w.has("gateway/health", `"mesh":{"main":{"failures":[`, `"operational":0`))
+		w.until("health", w.has("gateway/health", `"mesh":{"main":{"failed":`, `"operational":0`))
 		for _, mac := range macs {
 			w.sim.AddMote(mac)
 		}

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/meshgate/meshgate/bridge"
@@ -392,5 +393,64 @@ func TestEveryCommand(t *testing.T) {
 			t.Errorf("%d commands were confirmed", confirmed)
 		}
 		t.Logf("%d of %d confirmed, the others refused by the manager", confirmed, len(smartmesh.Commands()))
+	})
+}
+
+// TestNarrow: a mote that answers two bytes of sampleCount with TOO_MANY_BYTES is sent one. The
+// simulated one wants two, so that its complaint tells what it was sent.
+func TestNarrow(t *testing.T) {
+	inWorld(t, twoMotes, func(w *world) {
+		w.withRequests()
+		w.start()
+		w.until("readings", func() bool { return len(w.published("mote/+/temperature")) >= 2 })
+		mac := smartmesh.MAC(w.sim.Motes()[0])
+		target := "mote/" + mac.String() + "/oap"
+		w.send(target+"/request", `{"id":"1","method":"put","address":"digital_in/D0","fields":{"sampleCount":2}}`, false)
+		time.Sleep(20 * time.Millisecond)
+		complaint := append(append([]byte{4, 12: 0}, mac[:]...), 0xf0, 0xb9, 0xf0, 0xb9, 0x03, 0x01, 0x02, 10, 0xff, 2, 2, 0)
+		if !w.sim.Inject(complaint) {
+			t.Fatal("nobody has subscribed")
+		}
+		w.until("result", w.has(target+"/result", `"id":"1"`))
+		if a := w.result(target, "1"); a.Reached != "answered" || !strings.Contains(a.Error, "FEWER_BYTES") {
+			t.Errorf("got %+v", a)
+		}
+	})
+}
+
+// TestDepartures: the event may come before the response that names it, and says whether it went.
+func TestDepartures(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDepartures()
+		got := func(ch <-chan byte) string {
+			select {
+			case code := <-ch:
+				return fmt.Sprint(code)
+			default:
+				return "nothing"
+			}
+		}
+		d.left(1, 7)
+		early, _ := d.of(1)
+		again, forget := d.of(1) // the event has been used up
+		late, _ := d.of(2)
+		d.left(2, 0)
+		forget()
+		d.left(1, 9)
+		if got(early) != "7" || got(late) != "0" || got(again) != "nothing" {
+			t.Error("events went astray")
+		}
+		d.left(3, 5)
+		time.Sleep(keepEarly) // an event of before the manager started over
+		if old, _ := d.of(3); got(old) != "nothing" {
+			t.Error("an old event was taken for a new one")
+		}
+		for h := range uint32(1000) {
+			d.left(h+10, 0)
+		}
+		time.Sleep(keepEarly)
+		if d.left(4, 0); len(d.early) != 1 {
+			t.Errorf("%d events are kept that nobody wants", len(d.early))
+		}
 	})
 }

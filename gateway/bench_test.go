@@ -18,7 +18,8 @@ import (
 func deaf(tb testing.TB) *mesh {
 	hw := Hardware{ClockRight: func() bool { return true }}
 	log := slog.New(slog.DiscardHandler)
-	g := &Gateway{cfg: config.Default(), hw: hw, log: log, hub: newHub(), dates: newDates(tb.TempDir(), hw, "boot", log)}
+	g := &Gateway{hw: hw, log: log, hub: newHub(), dates: newDates(tb.TempDir(), hw, "boot", log)}
+	g.cfg.Store(config.Default())
 	m := newMesh(config.Manager{Name: "main"}, g)
 	m.clock.Observe(time.Now(), time.Now(), smartmesh.TimeInfo{UTC: time.Unix(1025665990, 0).UTC()})
 	return m

@@ -232,7 +232,7 @@ func TestClockJumps(t *testing.T) {
 			time.Sleep(40*time.Minute + 5*time.Second) // between two readings of the clock
 			w.sim.JumpClock(jump)
 			time.Sleep(time.Minute)
-			all := w.readings()
+			all := w.byValue()
 			marked, right := 0, 0
 			for _, mac := range w.sim.Motes() {
 				first := all[smartmesh.MAC(mac).String()+" 1"].Time

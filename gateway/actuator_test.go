@@ -100,6 +100,25 @@ func TestGroupsAndPatterns(t *testing.T) {
 	})
 }
 
+// TestFlood: ten thousand commands at once neither break the connection nor keep the last word from counting.
+func TestFlood(t *testing.T) {
+	inWorld(t, twoMotes, func(w *world) {
+		w.start()
+		w.until("online", w.has("gateway/status", "online"))
+		for i := range 10000 {
+			w.send("actuator/led/set", onOff(i%2 == 0), false)
+		}
+		w.send("actuator/led/set", `{"state":"on","id":"last"}`, false)
+		w.until("the last word", w.has("actuator/led/result", `"id":"last"`, `"applied"`))
+		if on, _ := w.pins.Level("led"); !on {
+			t.Error("it is off")
+		}
+		if n := strings.Count(w.log.String(), "level=WARN"); n > 0 {
+			t.Errorf("%d warnings:\n%s", n, &w.log)
+		}
+	})
+}
+
 // TestRepeatedCommand: the same id gets the same answer and switches nothing, now and by the next process.
 func TestRepeatedCommand(t *testing.T) {
 	inWorld(t, twoMotes, func(w *world) {

@@ -242,11 +242,5 @@ func (r *rule) arm(d time.Duration, do func()) {
 // automated publishes what a rule has done, as a command's result.
 func (g *Gateway) automated(r *rule, res result) {
 	r.log.Info("automation", "set", r.Set, "to", onOff(*r.want), "stage", res.stage, "error", res.err)
-	rec, err := objectRecord("actuator/"+r.Set+"/result", with(with(res.fields(), "automation", r.Name), "state", onOff(*r.want)))
-	if err != nil {
-		g.log.Error("a result cannot be kept", "error", err)
-		return
-	}
-	rec.Time, rec.Synced = res.done, g.hw.ClockRight()
-	g.tray.put(rec)
+	g.tray.now("actuator/"+r.Set+"/result", with(with(res.fields(), "automation", r.Name), "state", onOff(*r.want)))
 }

@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
-	"time"
 
 	"github.com/meshgate/meshgate/gateway/config"
 )
@@ -68,13 +67,7 @@ func (c *counters) tell(name string) {
 	if before && last == n {
 		return
 	}
-	r, err := objectRecord("input/"+name+"/count", map[string]any{"count": n})
-	if err != nil {
-		c.log.Error("a count cannot be kept", "input", name, "error", err)
-		return
-	}
-	r.Time, r.Synced = time.Now(), c.g.hw.ClockRight()
-	c.g.tray.put(r)
+	c.g.tray.now("input/"+name+"/count", map[string]any{"count": n})
 }
 
 // save writes the totals if they have changed. Those of inputs that are not configured now stay.

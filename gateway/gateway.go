@@ -209,7 +209,7 @@ func (g *Gateway) pinLink(all *map[string]*link, name string) *link {
 func (g *Gateway) refuse(c command, why error) {
 	topic, _, _ := cutLast(c.topic, "/")
 	o, _ := parseOrder(c.payload, time.Now())
-	g.intake.now(topic+"/result", refused(o.id, why).fields())
+	g.tray.now(topic+"/result", refused(o.id, why).fields())
 }
 
 // brought takes a message that a bridge or a local client has brought and that is no command: it

@@ -54,7 +54,7 @@ func (ins *inputs) changed(r gpio.Reading) {
 		g.log.Error("an edge cannot be kept", "input", r.Name, "error", err)
 		return
 	}
-	rec.Time, rec.Synced = r.Time, g.hw.ClockRight()
+	g.dates.put(&rec, time.Since(r.Time)) // the time is that of its edge
 	g.tray.put(rec)
 }
 

@@ -174,7 +174,8 @@ func TestChatter(t *testing.T) {
 
 // TestMissedEdge: what changed while the pin was away is told, as found late.
 func TestMissedEdge(t *testing.T) {
-	g := &Gateway{hub: newHub(), tray: newTray(&intake{}), hw: Hardware{ClockRight: func() bool { return true }}}
+	g := &Gateway{hub: newHub(), tray: newTray(&intake{}),
+		dates: newDates(t.TempDir(), Hardware{ClockRight: func() bool { return true }}, "boot", quiet)}
 	ins := &inputs{h: &hands{g: g, rules: &rules{}, counts: &counters{}}, states: map[string]inputState{}}
 	for _, r := range []gpio.Reading{
 		{On: false, Known: true, Cause: gpio.AtStart},

@@ -26,14 +26,18 @@ type queued struct {
 	c   command
 }
 
-// Bounds of what may wait. Beyond them a command is refused with a result that says so: it would
-// come late, and late is worse than not at all.
+// Bounds of what may wait. Beyond maxWaiting the oldest gives way, with a result that says so: it
+// would come late, and the last word on a target has to count. Beyond maxTargets the new one is
+// refused.
 const (
 	maxWaiting = 64 // for one target
 	maxTargets = 64 // at work at the same time
 )
 
-var errBusy = errors.New("too many commands at once; this one is not carried out")
+var (
+	errBusy      = errors.New("too many commands at once; this one is not carried out")
+	errOvertaken = errors.New("too many commands at once; later ones have overtaken this one, which is not carried out")
+)
 
 func newOrders(execute func(context.Context, command), refuse func(command, error)) *orders {
 	return &orders{execute: execute, refuse: refuse, queues: map[string][]queued{}}
@@ -44,27 +48,30 @@ func newOrders(execute func(context.Context, command), refuse func(command, erro
 func (o *orders) do(ctx context.Context, c command) {
 	target, _, _ := cutLast(c.topic, "/")
 	c.came = time.Now()
-	if !o.queue(target, queued{ctx, c}) {
-		o.refuse(c, errBusy)
+	if out, why := o.queue(target, queued{ctx, c}); why != nil && out.ctx.Err() == nil {
+		o.refuse(out.c, why)
 	}
 }
 
-// queue takes a command unless there is no room for it.
-func (o *orders) queue(target string, q queued) bool {
+// queue takes a command. If there is no room it gives the one that has to go, and why.
+func (o *orders) queue(target string, q queued) (out queued, why error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	waiting, busy := o.queues[target]
 	switch {
 	case o.ended:
-	case len(waiting) >= maxWaiting || !busy && len(o.queues) >= maxTargets:
-		return false
+	case !busy && len(o.queues) >= maxTargets:
+		return q, errBusy
+	case len(waiting) >= maxWaiting:
+		o.queues[target] = append(waiting[1:], q)
+		return waiting[0], errOvertaken
 	case busy:
 		o.queues[target] = append(waiting, q)
 	default:
 		o.queues[target] = nil
 		o.wg.Go(func() { o.work(target, q) })
 	}
-	return true
+	return queued{}, nil
 }
 
 func (o *orders) work(target string, q queued) {

@@ -90,6 +90,9 @@ func TestOrdersAreBounded(t *testing.T) {
 		if want := 10000 - 1 - maxWaiting + 6; len(r.refused) != want {
 			t.Errorf("%d refused, want %d", len(r.refused), want)
 		}
+		if got := len(o.queues["actuator/a"]); got != maxWaiting || string(o.queues["actuator/a"][got-1].c.payload) != "9999" {
+			t.Errorf("%d wait, the last word is %s", got, o.queues["actuator/a"][got-1].c.payload)
+		}
 		cancel() // the session that brought them is gone: what waits is forgotten
 		o.close()
 		if len(r.done) != 0 {

@@ -42,6 +42,18 @@ func (t *tray) put(r spool.Record) {
 	}
 }
 
+// now puts an object that happens now: the result of a command, of which a flood must hold up
+// neither the connection that brings it nor the next one.
+func (t *tray) now(topic string, fields map[string]any) {
+	r, err := objectRecord(topic, fields)
+	if err != nil {
+		t.intake.log.Error("cannot be said in JSON", "topic", topic, "error", err)
+		return
+	}
+	t.intake.dates.put(&r, 0)
+	t.put(r)
+}
+
 // run empties the tray until ctx ends.
 func (t *tray) run(ctx context.Context) {
 	for {

@@ -201,6 +201,20 @@ func TestPWMRefused(t *testing.T) {
 	}
 }
 
+func TestMissing(t *testing.T) {
+	root, _ := pwmTree(t, "0")
+	leds := ledTree(t, "one", map[string]string{"max_brightness": "1"})
+	var got []string
+	for _, p := range missingIn(root, leds, []Output{{Name: "a", Pin: "pwm:fe20c000.pwm/1"}, {Name: "b", Pin: "pwm:fe20c000.pwm/2"},
+		{Name: "c", Pin: "led:one", Kind: "pwm"}, {Name: "d", Pin: "led:one"}, {Name: "e", Pin: "GPIO1"}, {Name: "f", Group: []string{"a"}}}) {
+		got = append(got, p.String())
+	}
+	want := "b: pin: no such pin: pwm:fe20c000.pwm/2: the chip has 2 channels, counted from 0\nc: kind: led:one only switches on and off, it has no brightness"
+	if s := strings.Join(got, "\n"); s != want {
+		t.Errorf("got %s\nwant %s", s, want)
+	}
+}
+
 func TestListings(t *testing.T) {
 	root := ledTree(t, "ACT", map[string]string{"max_brightness": "255\n", "trigger": "none [mmc0] timer\n"})
 	if err := os.Mkdir(filepath.Join(root, "PWR"), 0o755); err != nil {

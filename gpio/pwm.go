@@ -60,21 +60,30 @@ func pwmChipsIn(root string) []PWMChip {
 
 // openPWM exports a channel if need be and starts it with the safe level.
 func openPWM(root, chip string, channel int, o Output) (*pwm, error) {
+	path, err := findPWM(root, chip, channel, o.Pin)
+	if err != nil {
+		return nil, err
+	}
+	p := &pwm{dir: filepath.Join(path, "pwm"+strconv.Itoa(channel)), activeLow: o.ActiveLow}
+	if err := p.start(path, channel, o.Safe); err != nil {
+		return nil, pwmError(o.Pin, err)
+	}
+	return p, nil
+}
+
+// findPWM gives the folder of the chip that has a channel.
+func findPWM(root, chip string, channel int, pin string) (string, error) {
 	all := pwmChipsIn(root)
 	i := slices.IndexFunc(all, func(c PWMChip) bool { return c.Name == chip })
 	switch {
 	case len(all) == 0:
-		return nil, fmt.Errorf("%w: %s: this machine has no PWM chip (on a Raspberry Pi, dtoverlay=pwm makes one)", ErrNoPin, o.Pin)
+		return "", fmt.Errorf("%w: %s: this machine has no PWM chip (on a Raspberry Pi, dtoverlay=pwm makes one)", ErrNoPin, pin)
 	case i < 0:
-		return nil, fmt.Errorf("%w: %s: no PWM chip has that name, there is %s", ErrNoPin, o.Pin, pwmNames(all))
+		return "", fmt.Errorf("%w: %s: no PWM chip has that name, there is %s", ErrNoPin, pin, pwmNames(all))
 	case channel >= all[i].Channels:
-		return nil, fmt.Errorf("%w: %s: the chip has %d channels, counted from 0", ErrNoPin, o.Pin, all[i].Channels)
+		return "", fmt.Errorf("%w: %s: the chip has %d channels, counted from 0", ErrNoPin, pin, all[i].Channels)
 	}
-	p := &pwm{dir: filepath.Join(all[i].path, "pwm"+strconv.Itoa(channel)), activeLow: o.ActiveLow}
-	if err := p.start(all[i].path, channel, o.Safe); err != nil {
-		return nil, pwmError(o.Pin, err)
-	}
-	return p, nil
+	return all[i].path, nil
 }
 
 func pwmNames(all []PWMChip) string {
@@ -191,4 +200,28 @@ func pwmError(pin string, err error) error {
 		return fmt.Errorf("%w: %s: %v; a udev rule has to let the program write there", ErrPermission, pin, err)
 	}
 	return fmt.Errorf("pin %s: %w", pin, err)
+}
+
+// Missing tells of outputs that need a brightness which this machine does not have as it is now. It looks, and opens nothing.
+func Missing(outs []Output) []Problem { return missingIn("/sys/class/pwm", "/sys/class/leds", outs) }
+
+func missingIn(pwms, leds string, outs []Output) []Problem {
+	var all []Problem
+	for _, o := range outs {
+		s, err := parsePin(o.Pin)
+		switch {
+		case err != nil:
+		case s.kind == pwmPin:
+			if _, err := findPWM(pwms, s.name, s.offset, o.Pin); err != nil {
+				all = append(all, Problem{Name: o.Name, Field: "pin", Msg: err.Error()})
+			}
+		case s.kind == ledPin && o.Kind == "pwm":
+			for _, l := range ledsIn(leds) {
+				if l.Name == s.name && l.Steps <= 1 {
+					all = append(all, Problem{Name: o.Name, Field: "kind", Msg: o.Pin + " only switches on and off, it has no brightness"})
+				}
+			}
+		}
+	}
+	return all
 }

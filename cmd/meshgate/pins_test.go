@@ -69,6 +69,10 @@ func TestGPIOAndSafe(t *testing.T) {
 	if out, errs, code := meshgate(t, "", "safe", "--config", file); code != 0 || !strings.Contains(out, "outputs are safe") || errs != "" {
 		t.Errorf("%d: %s%s", code, out, errs)
 	}
+	pwm, _ := site(t, "sim:", 0, "  fan: {pin: \"pwm:nowhere/0\", kind: pwm}\n")
+	if out, errs, code := meshgate(t, "", "check", "--config", pwm); code != 0 || out != "ok\n" || !strings.Contains(errs, "actuator fan: pin: no such pin: pwm:nowhere/0") {
+		t.Errorf("%d: %s%s", code, out, errs)
+	}
 	bad, _ := site(t, "sim:", 0, "inputs: {}\n")
 	bad2, _ := site(t, "sim:", 0, "actuator: {}\n")
 	if _, _, code := meshgate(t, "", "safe", "--config", bad); code != 0 {

@@ -73,8 +73,12 @@ func checkCmd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "check", Short: "Say every mistake in the configuration", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if _, err := load(file); err != nil {
+			cfg, err := load(file)
+			if err != nil {
 				return err
+			}
+			for _, p := range gpio.Missing(cfg.Outputs) { // no mistake of the file: the machine may be another, or get it later
+				fmt.Fprintf(cmd.ErrOrStderr(), "meshgate: this machine cannot do it now: actuator %v\n", p)
 			}
 			fmt.Fprintln(cmd.OutOrStdout(), "ok")
 			return nil

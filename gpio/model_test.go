@@ -26,6 +26,7 @@ type modelOutput struct {
 	commandAt, renewedAt time.Time
 	forDur               time.Duration
 	changes              []time.Time // of this run
+	bright               int         // while it is on
 }
 
 func (m *model) start(outs []Output, now time.Time) {
@@ -55,6 +56,7 @@ func (o *modelOutput) become(on bool, at time.Time) {
 	if len(o.flanks) == 0 || o.on() != on {
 		o.flanks = append(o.flanks, flank{at, on})
 		o.changes = append(o.changes, at)
+		o.bright = full
 	}
 }
 
@@ -138,7 +140,7 @@ func (m *model) mayChange(o *modelOutput, on bool, now time.Time) bool {
 // randomOutputs makes a bank of few outputs with many rules, and times short enough to meet.
 func randomOutputs(rnd *rand.Rand) []Output {
 	some := func(choices ...time.Duration) time.Duration { return choices[rnd.IntN(len(choices))] * time.Second }
-	outs := []Output{{Name: "a"}, {Name: "b"}, {Name: "c"}, {Name: "d"}}
+	outs := []Output{{Name: "a"}, {Name: "b"}, {Name: "c", Kind: "pwm"}, {Name: "d"}}
 	for i := range outs {
 		o := &outs[i]
 		o.Pin, o.Safe = "sim", rnd.IntN(4) == 0
@@ -224,6 +226,9 @@ func modelStep(rnd *rand.Rand, m *model, b **Bank, r *rig, outs []Output, now ti
 		return "restart", true
 	default:
 		c := Command{Action: Action(rnd.IntN(3)), For: time.Duration(rnd.IntN(4)*rnd.IntN(2)) * time.Second}
+		if dimmer := m.outs["c"]; name.Name == "c" && c.Action == On && !dimmer.Safe {
+			c.Brightness = rnd.IntN(full + 1)
+		}
 		_, err := (*b).Do(name.Name, c)
 		members := m.members(name)
 		on := c.Action == On
@@ -232,7 +237,11 @@ func modelStep(rnd *rand.Rand, m *model, b **Bank, r *rig, outs []Output, now ti
 		}
 		done := true
 		for _, o := range members {
-			done = m.command(o, on, c.For, now) && done
+			if !m.command(o, on, c.For, now) {
+				done = false
+			} else if o.bright = full; c.Brightness > 0 {
+				o.bright = c.Brightness
+			}
 		}
 		return fmt.Sprintf("%s %+v: %v", name.Name, c, err), done == (err == nil) && (done || errors.Is(err, ErrRefused))
 	}
@@ -256,6 +265,9 @@ func agree(b *Bank, r *rig, m *model) bool {
 		got := b.Get(o.Name)
 		all = all && got.On
 		if !got.Known || got.Err != nil || got.On != o.on() || !slices.Equal(r.wire(o.Name).history, o.flanks) {
+			return false
+		}
+		if o.Kind == "pwm" && got.On && got.Brightness != o.bright || !got.On && got.Brightness != 0 {
 			return false
 		}
 	}

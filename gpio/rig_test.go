@@ -22,6 +22,7 @@ type rig struct {
 // wire is what a pin is connected to: its logical level with its history, the first entry being the first opening.
 type wire struct {
 	on      bool
+	level   int // percent, of a pin of kind pwm
 	history []flank
 	open    bool
 	tries   int // to open it
@@ -78,6 +79,7 @@ func (w *wire) set(on bool) {
 		w.history = append(w.history, flank{time.Now(), on})
 	}
 	w.on = on
+	w.level = full // SetLevel knows better
 }
 
 // process is the rig for one process: a kill ends it.
@@ -115,7 +117,7 @@ func (r *rig) open(o Output, gen int) (Pin, error) {
 	}
 	w.open = true
 	w.set(o.Safe)
-	return &rigPin{r, w, r.gen}, nil
+	return &rigPin{r, w, r.gen, o.Kind == "pwm"}, nil
 }
 
 func (r *rig) OpenInput(Input, func(bool, time.Time)) (io.Closer, error) {
@@ -126,6 +128,25 @@ type rigPin struct {
 	r   *rig
 	w   *wire
 	gen int
+	dim bool
+}
+
+func (p *rigPin) Dims() bool { return p.dim }
+
+func (p *rigPin) SetLevel(percent int) error {
+	err := p.Set(percent > 0)
+	if err == nil {
+		err = p.use(func() error { p.w.level = percent; return nil })
+	}
+	return err
+}
+
+func (p *rigPin) Level() (percent int, err error) {
+	on, err := p.Get()
+	if err == nil && on {
+		err = p.use(func() error { percent = p.w.level; return nil })
+	}
+	return percent, err
 }
 
 // use runs f on the wire, unless the pin is dead.

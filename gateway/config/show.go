@@ -59,6 +59,9 @@ func (c *Config) String() string {
 	for _, i := range c.Inputs {
 		fmt.Fprintf(&b, " input=%s(%s)", i.Name, i.Pin)
 	}
+	for _, a := range c.Automations {
+		fmt.Fprintf(&b, " automation=%s(%s)", a.Name, a.Set)
+	}
 	if c.Local != nil {
 		fmt.Fprintf(&b, " local=%s", c.Local.Listen+c.Local.Broker)
 	}

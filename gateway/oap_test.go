@@ -1,56 +1,16 @@
 package gateway
 
 import (
-	"encoding/json"
 	"fmt"
-	"log/slog"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
-	"github.com/meshgate/meshgate/bridge"
 	"github.com/meshgate/meshgate/smartmesh"
 	"github.com/meshgate/meshgate/smartmesh/oap"
 	"github.com/meshgate/meshgate/smartmesh/sim"
 )
-
-// withRequests lets the broker ask motes and the manager, as somebody may configure it.
-func (w *world) withRequests() {
-	for _, r := range []bridge.Rule{{Pattern: "mote/+/oap/request", Direction: bridge.In}, {Pattern: "mote/+/oap/result", Direction: bridge.Out},
-		{Pattern: "manager/+/request", Direction: bridge.In}, {Pattern: "manager/+/result", Direction: bridge.Out}} {
-		r.QoS, r.RemotePrefix = 1, prefix
-		w.cfg.Bridges[0].Rules = append(w.cfg.Bridges[0].Rules, r)
-	}
-}
-
-// answer is what a result topic says.
-type answer struct {
-	ID      string
-	OK      bool
-	Stage   string
-	Error   string
-	Reached string
-	Fields  map[string]any
-}
-
-// request publishes a request and waits for its result.
-func (w *world) request(target, id, body string) answer {
-	w.t.Helper()
-	w.send(target+"/request", fmt.Sprintf(`{"id":%q,%s}`, id, body), false)
-	w.until("result "+id, w.has(target+"/result", fmt.Sprintf(`"id":%q`, id)))
-	return w.result(target, id)
-}
-
-func (w *world) result(target, id string) answer {
-	for _, p := range w.published(target + "/result") {
-		var a answer
-		if json.Unmarshal([]byte(p), &a) == nil && a.ID == id {
-			return a
-		}
-	}
-	return answer{}
-}
 
 // another gives a value for a field that is not its default.
 func another(f oap.Field) string {
@@ -165,238 +125,15 @@ func TestRequestStages(t *testing.T) {
 }
 
 // TestUntilWhileItWaits: a command whose time passes while another of the mote is at work is not
-// carried out.
-func TestUntilWhileItWaits(t *testing.T) {
-	inWorld(t, twoMotes, func(w *world) {
-		w.withRequests()
-		w.start()
-		w.until("readings", func() bool { return len(w.published("mote/+/temperature")) >= 2 })
-		mac := smartmesh.MAC(w.sim.Motes()[0])
-		w.sim.SetFaults(sim.Faults{OAPLost: 1})
-		w.send("mote/"+mac.String()+"/oap/request", `{"id":"slow","method":"get","address":"info"}`, false)
-		time.Sleep(time.Second)
-		w.sim.SetFaults(sim.Faults{OAPDelay: 5 * time.Second})
-		w.send("mote/"+mac.String()+"/led/set", fmt.Sprintf(`{"id":"late","state":"on","until":%q}`, stamp(time.Now().Add(2*time.Second))), false)
-		w.until("expired", w.has("mote/+/led/result", `"late"`, `"expired"`))
-		time.Sleep(time.Minute)
-		if w.sim.LED(mac) {
-			t.Error("it was carried out")
-		}
-	})
-}
-
-// TestBroadcastLED: all LEDs at once, and back after the time that was asked for.
-func TestBroadcastLED(t *testing.T) {
-	inWorld(t, sim.Config{Motes: 5, Period: 10 * time.Second, Seed: 1}, func(w *world) {
-		w.start()
-		w.until("readings", func() bool { return len(w.published("mote/+/temperature")) >= 10 })
-		lit := func() (n int) {
-			for _, mac := range w.sim.Motes() {
-				if w.sim.LED(mac) {
-					n++
-				}
-			}
-			return n
-		}
-		const all = "mote/ff-ff-ff-ff-ff-ff-ff-ff/led"
-		states := func(state string) int {
-			n := 0
-			for _, mac := range w.sim.Motes() {
-				list := w.published("mote/" + smartmesh.MAC(mac).String() + "/led/state")
-				if len(list) > 0 && strings.Contains(list[len(list)-1], `"state":"`+state+`"`) {
-					n++
-				}
-			}
-			return n
-		}
-		w.send(all+"/set", "toggle", false)
-		w.until("refused", w.has(all+"/result", `"refused"`))
-		w.send(all+"/set", `{"id":"1","state":"on","for":"1m"}`, false)
-		w.until("result", w.has(all+"/result", `"id":"1"`, `"applied"`))
-		w.until("all confirmed", func() bool { return states("on") == 5 })
-		if lit() != 5 {
-			t.Errorf("%d are lit", lit())
-		}
-		w.until("all off again", func() bool { return states("off") == 5 })
-		if lit() != 0 {
-			t.Errorf("%d are lit", lit())
-		}
-		w.sim.SetFaults(sim.Faults{OAPLost: 1})
-		w.send(all+"/set", `{"id":"2","state":"on"}`, false)
-		w.until("result", w.has(all+"/result", `"id":"2"`, `"applied"`))
-		time.Sleep(time.Second)
-		if lit() != 5 || states("unknown") != 5 {
-			t.Errorf("%d are lit, %d are shown as unknown", lit(), states("unknown"))
-		}
-		if w.has("mote/+/data/61625", "{")() {
-			t.Errorf("answers were passed on as data: %q", w.published("mote/+/data/61625"))
-		}
-	})
-}
-
-// TestLEDByOAP: an LED that is set as a resource is shown as well.
-func TestLEDByOAP(t *testing.T) {
-	inWorld(t, twoMotes, func(w *world) {
-		w.withRequests()
-		w.start()
-		w.until("readings", func() bool { return len(w.published("mote/+/temperature")) >= 2 })
-		mac := smartmesh.MAC(w.sim.Motes()[0]).String()
-		w.request("mote/"+mac+"/oap", "1", `"method":"put","address":"digital_out/INDICATOR_0","fields":{"value":1}`)
-		w.until("shown", w.has("mote/"+mac+"/led/state", `"on"`))
-	})
-}
 
 // TestRateIsKept: a rate that somebody changes, and one that was lost while nobody looked, is set
-// again, as is that of a mote that joins again.
-func TestRateIsKept(t *testing.T) {
-	inWorld(t, twoMotes, func(w *world) {
-		w.withRequests()
-		w.cfg.Managers[0].Temperature = 3 * time.Second
-		w.start()
-		mac := smartmesh.MAC(w.sim.Motes()[0])
-		target := "mote/" + mac.String() + "/oap"
-		n := 0
-		rate := func() string {
-			n++
-			a := w.request(target, fmt.Sprint("get", n), `"method":"get","address":"temperature"`)
-			return fmt.Sprint(a.Fields["enable"], " ", a.Fields["rate"])
-		}
-		is := func(what string, within time.Duration) {
-			t.Helper()
-			for began := time.Now(); rate() != "1 3000"; time.Sleep(time.Second) {
-				if time.Since(began) > within {
-					t.Fatalf("%s: after %v it is %s", what, within, rate())
-				}
-			}
-		}
-		time.Sleep(5 * time.Second)
-		is("joined", 10*time.Second)
-		w.request(target, "faster", `"method":"put","address":"temperature","fields":{"rate":1000}`)
-		is("changed by somebody", 10*time.Second)
-		w.request(target, "off", `"method":"put","address":"temperature","fields":{"enable":0}`)
-		is("switched off by somebody", 11*time.Minute)
-		w.sim.RestartMote(mac)
-		time.Sleep(time.Second)
-		is("joined again", 10*time.Second)
-		w.end1()
-		w.sim.RestartMote(mac) // while nobody listens
-		time.Sleep(time.Minute)
-		w.start()
-		w.until("online", func() bool { return strings.Count(w.log.String(), "connected") >= 4 })
-		is("after a start", 10*time.Second)
-	})
-}
 
 // TestManagerRequests: dangerous commands and those with secrets are refused over MQTT unless they
-// are allowed, and a secret is neither published nor logged even then.
-func TestManagerRequests(t *testing.T) {
-	inWorld(t, twoMotes, func(w *world) {
-		w.withRequests()
-		w.start()
-		w.until("readings", func() bool { return len(w.published("mote/+/temperature")) >= 2 })
-		for i, c := range smartmesh.Commands() {
-			if !c.Dangerous && !c.Secret {
-				continue
-			}
-			a := w.request("manager/main", fmt.Sprint("d", i), fmt.Sprintf(`"command":%q`, c.Name))
-			if a.Stage != "refused" || !strings.Contains(a.Error, "allow") {
-				t.Errorf("%s: %+v", c.Name, a)
-			}
-		}
-		if n := w.sim.Stats().NViolations; n != 0 {
-			t.Errorf("%d violations", n)
-		}
-		for i, tt := range []struct{ body, stage, error string }{
-			{`"command":"getNetworkInfo"`, "confirmed", ""},
-			{`"command":"getnetworkinfo"`, "refused", "did you mean getNetworkInfo"},
-			{`"command":"getMoteInfo","fields":{"macAdress":"x"}`, "refused", `unknown field "macAdress"`},
-			{`"command":"getMoteInfo","fields":{"macAddress":"0000000000000009"}`, "failed", "RC_NOT_FOUND"},
-		} {
-			a := w.request("manager/main", fmt.Sprint("r", i), tt.body)
-			if a.Stage != tt.stage || !strings.Contains(a.Error, tt.error) {
-				t.Errorf("%s: %+v", tt.body, a)
-			}
-		}
-	})
-}
 
 // TestSecretsStayInside: a join key is neither published nor logged, not even at debug level and
-// where the command is allowed, and also when it is written wrongly.
-func TestSecretsStayInside(t *testing.T) {
-	const key = "00112233445566778899aabbccddeeff"
-	inWorld(t, twoMotes, func(w *world) {
-		w.withRequests()
-		w.level = slog.LevelDebug
-		w.cfg.Managers[0].Allow = []string{"setACLEntry", "getNextACLEntry", "setCommonJoinKey"}
-		w.start()
-		w.until("readings", func() bool { return len(w.published("mote/+/temperature")) >= 2 })
-		mac := fmt.Sprintf("%x", w.sim.Motes()[0])
-		for i, tt := range []struct{ body, stage string }{
-			{`"command":"setACLEntry","fields":{"macAddress":"` + mac + `","joinKey":"` + key + `"}`, "confirmed"},
-			{`"command":"getNextACLEntry","fields":{"macAddress":"0000000000000000"}`, "confirmed"},
-			{`"command":"setCommonJoinKey","fields":{"key":"` + key + `00"}`, "refused"},
-			{`"command":"exchangeMoteJoinKey","fields":{"macAddress":"` + mac + `","key":"` + key + `"}`, "refused"},
-		} {
-			a := w.request("manager/main", fmt.Sprint(i), tt.body)
-			if a.Stage != tt.stage || a.Fields["joinKey"] != nil && a.Fields["joinKey"] != "(secret)" {
-				t.Errorf("%s: %+v", tt.body, a)
-			}
-		}
-		if strings.Contains(w.log.String(), key) {
-			t.Error("it is in the log")
-		}
-		for _, p := range w.broker.Published() {
-			if strings.Contains(string(p.Payload), key) {
-				t.Errorf("it was published: %s %s", p.Topic, p.Payload)
-			}
-		}
-	})
-}
-
-// TestEveryCommand: the whole API is reached by request topics, by the one table.
-func TestEveryCommand(t *testing.T) {
-	inWorld(t, twoMotes, func(w *world) {
-		w.withRequests()
-		for _, c := range smartmesh.Commands() {
-			w.cfg.Managers[0].Allow = append(w.cfg.Managers[0].Allow, c.Name)
-		}
-		w.start()
-		w.until("readings", func() bool { return len(w.published("mote/+/temperature")) >= 2 })
-		confirmed := 0
-		for i, c := range smartmesh.Commands() {
-			fields := map[string]any{}
-			for _, f := range c.Request {
-				switch {
-				case f.Optional || f.Type == "array" || strings.Contains(f.Name, "_"): // of a list, which is empty
-				case f.Name == "macAddress" || f.Name == "source":
-					fields[f.Name] = smartmesh.MAC(w.sim.Motes()[0])
-				case f.Enum != nil:
-					fields[f.Name] = f.Enum[0].Value
-				case f.Type == "bool":
-					fields[f.Name] = true
-				case f.Type == "bytes" || f.Type == "rest":
-					fields[f.Name] = strings.Repeat("00", f.Size)
-				default:
-					fields[f.Name] = 1
-				}
-			}
-			a := w.request("manager/main", fmt.Sprint("c", i), fmt.Sprintf(`"command":%q,"fields":%s`, c.Name, jsonObject(fields)))
-			switch {
-			case a.OK && a.Fields["RC"] == 0.0:
-				confirmed++
-			case a.Stage != "failed" || !strings.Contains(a.Error, "RC_") && !strings.Contains(a.Error, "outcome unknown"):
-				t.Errorf("%s %s: %+v", c.Name, jsonObject(fields), a)
-			}
-			time.Sleep(time.Minute) // some restart the manager
-		}
-		if confirmed < 30 {
-			t.Errorf("%d commands were confirmed", confirmed)
-		}
-		t.Logf("%d of %d confirmed, the others refused by the manager", confirmed, len(smartmesh.Commands()))
-	})
-}
 
 // TestNarrow: a mote that answers two bytes of sampleCount with TOO_MANY_BYTES is sent one. The
+
 // simulated one wants two, so that its complaint tells what it was sent.
 func TestNarrow(t *testing.T) {
 	inWorld(t, twoMotes, func(w *world) {

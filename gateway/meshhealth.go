@@ -67,7 +67,7 @@ func (g *Gateway) health() []control.MeshHealth {
 
 // health judges what is known now. What there is no data of neither passes nor fails.
 func (m *mesh) health() control.MeshHealth {
-	a := analysis{motes: m.motes.snapshot()}
+	a := analysis{motes: m.motes.examined()}
 	a.told, a.net = m.survey.view(a.motes)
 	return a.run(m.cfg.Name)
 }

@@ -119,14 +119,31 @@ func (ms *motes) age(now time.Time) {
 	ms.mu.Lock()
 	defer ms.mu.Unlock()
 	for _, m := range ms.all {
-		if m.ap || m.seen.IsZero() || m.fresh == "lost" {
+		since := m.seen
+		if since.IsZero() && m.state == "operational" {
+			since = m.said // it has yet to be heard
+		}
+		if m.ap || since.IsZero() {
 			continue
 		}
-		was := m.fresh
-		if m.fresh = freshness(now.Sub(m.seen), m.pace.expected(m.seen)); m.fresh != was {
+		was := m.freshness()
+		if is := freshness(now.Sub(since), m.pace.expected(since)); is != was && was != "lost" {
+			m.fresh = is
 			ms.changed(m)
 		}
 	}
+}
+
+// freshness is what is shown: a mote that is in the network is fresh until it should have been
+// heard.
+func (m *mote) freshness() string {
+	switch {
+	case m.fresh != "":
+		return m.fresh
+	case m.state == "operational":
+		return "fresh"
+	}
+	return "lost"
 }
 
 // listed takes over the manager's own list, which was read from began on: what has been said of a
@@ -144,10 +161,12 @@ func (ms *motes) listed(began time.Time, list []smartmesh.MoteConfig) {
 			if newer {
 				return
 			}
+			was := m.state
 			m.gone, m.state = false, stateName(c.State)
-			if m.state == "lost" && m.said.IsZero() {
+			switch {
+			case m.state == "lost" && m.said.IsZero():
 				m.state = "never"
-			} else if m.state != "lost" {
+			case m.state != "lost" && m.state != was:
 				m.said = began
 			}
 		})
@@ -192,16 +211,20 @@ func (ms *motes) report(mac smartmesh.MAC, r health.Report, now time.Time) {
 	ms.get(mac).vitals.keep(r, names, now)
 }
 
-// snapshot copies the motes that the manager has, in the order of their ids. What their pointers
-// and maps refer to is copied too where it changes in place.
-func (ms *motes) snapshot() []mote {
+// snapshot copies the motes that the manager has, without their vitals, in the order of their ids.
+func (ms *motes) snapshot() []mote { return ms.copies(func(*vitals) (none vitals) { return none }) }
+
+// examined is snapshot with the vitals.
+func (ms *motes) examined() []mote { return ms.copies((*vitals).copy) }
+
+func (ms *motes) copies(of func(*vitals) vitals) []mote {
 	ms.mu.Lock()
 	defer ms.mu.Unlock()
 	var all []mote
 	for _, m := range ms.all {
 		if !m.gone {
 			c := *m
-			c.pace, c.vitals = nil, m.vitals.copy()
+			c.pace, c.vitals = nil, of(&m.vitals)
 			all = append(all, c)
 		}
 	}
@@ -214,8 +237,8 @@ func (ms *motes) snapshot() []mote {
 // list gives the motes for people, in the order of their ids.
 func (ms *motes) list(manager string) []control.Mote {
 	var out []control.Mote
-	for _, m := range ms.snapshot() {
-		c := control.Mote{MAC: m.mac.String(), Manager: manager, ID: m.id, AP: m.ap, State: m.state, Fresh: m.fresh,
+	for _, m := range ms.examined() {
+		c := control.Mote{MAC: m.mac.String(), Manager: manager, ID: m.id, AP: m.ap, State: m.state, Fresh: m.freshness(),
 			Battery: m.vitals.battery(), Neighbors: m.vitals.neighbors(),
 			Availability: m.vitals.availability(), Stability: m.vitals.stability(), RSSI: m.vitals.rssi()}
 		if !m.seen.IsZero() {
@@ -231,10 +254,8 @@ func (ms *motes) list(manager string) []control.Mote {
 
 // status is the payload of mote/MAC/status.
 func (m *mote) status() map[string]any {
-	f := map[string]any{"state": m.state, "fresh": m.fresh, "id": m.id, "last_seen": nil}
-	if m.seen.IsZero() { // never heard: there is nothing fresh of it
-		f["fresh"] = "lost"
-	} else {
+	f := map[string]any{"state": m.state, "fresh": m.freshness(), "id": m.id, "last_seen": nil}
+	if !m.seen.IsZero() {
 		f["last_seen"] = stamp(m.seen)
 	}
 	return f

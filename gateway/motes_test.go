@@ -245,3 +245,27 @@ func TestNoFalseAlarms(t *testing.T) {
 		}
 	})
 }
+
+// TestNotHeardYet: a mote in the network is given time before it counts as late; one that is not
+// in it has nothing fresh.
+func TestNotHeardYet(t *testing.T) {
+	macB, macC := smartmesh.MAC{1}, smartmesh.MAC{2}
+	ms, _ := follow()
+	for _, at := range []time.Time{noon, noon.Add(listPeriod), noon.Add(2 * listPeriod)} {
+		ms.listed(at, []smartmesh.MoteConfig{{MAC: macA, MoteID: 2, State: smartmesh.StateOperational},
+			{MAC: macB, MoteID: 1, IsAP: true, State: smartmesh.StateOperational}, {MAC: macC, MoteID: 3, State: smartmesh.StateLost}})
+	}
+	for _, tt := range []struct {
+		after time.Duration
+		want  string
+	}{{0, "fresh fresh lost"}, {45 * time.Minute, "fresh fresh lost"}, {50 * time.Minute, "fresh late lost"}, {5 * time.Hour, "fresh lost lost"}} {
+		ms.age(noon.Add(tt.after))
+		var got []string
+		for _, m := range ms.list("") {
+			got = append(got, m.Fresh)
+		}
+		if strings.Join(got, " ") != tt.want {
+			t.Errorf("after %v: %v, want %s", tt.after, got, tt.want)
+		}
+	}
+}

@@ -20,7 +20,7 @@ func (g *Gateway) topology() []control.Topology {
 // topology puts together what the manager tells of paths and what the motes report of neighbours.
 // The manager says who is whose parent, the motes how well it works.
 func (m *mesh) topology() control.Topology {
-	motes := m.motes.snapshot()
+	motes := m.motes.examined()
 	told, _ := m.survey.view(motes)
 	t := control.Topology{Manager: m.cfg.Name, Asked: len(told), Nodes: []control.Node{}, Links: []control.Path{}}
 	for _, s := range told {
@@ -29,7 +29,7 @@ func (m *mesh) topology() control.Topology {
 		}
 	}
 	for _, mo := range motes {
-		n := control.Node{MAC: mo.mac.String(), ID: mo.id, AP: mo.ap, State: mo.state, Fresh: mo.fresh}
+		n := control.Node{MAC: mo.mac.String(), ID: mo.id, AP: mo.ap, State: mo.state, Fresh: mo.freshness()}
 		s := told[mo.mac]
 		for _, p := range parents(mo, s) {
 			n.Parents = append(n.Parents, p.String())

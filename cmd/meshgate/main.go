@@ -97,7 +97,7 @@ Try it without hardware:  meshgate run --demo`,
 		setCmd(), callCmd(), oapCmd(), pubCmd(),
 		decodeCmd(), encodeCmd(),
 		bridgeCmd(), portsCmd(), gpioCmd(),
-		safeCmd(), reloadCmd(), configCmd(),
+		configCmd(), reloadCmd(), safeCmd(), serviceCmd(),
 		versionCmd())
 	return root
 }

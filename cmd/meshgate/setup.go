@@ -1,0 +1,330 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"github.com/meshgate/meshgate/bridge"
+	"github.com/meshgate/meshgate/gateway/config"
+	"github.com/meshgate/meshgate/gateway/control"
+)
+
+// answers are all that setup asks for.
+type answers struct {
+	ID, Port, Broker, Username, PasswordFile, CA, LED string
+	Plaintext                                         bool
+
+	password string // to be written into PasswordFile; empty: it is there
+}
+
+// setup is one run of `meshgate setup`.
+type setup struct {
+	file          string
+	given         func(flag string) bool
+	yes, untested bool
+	start         bool
+	in            *bufio.Reader
+	terminal      *os.File // where a password can be typed unseen; nil: none
+	out           io.Writer
+	ports         *ports
+	root          string // of the file system, for tests
+	a             answers
+}
+
+func setupCmd() *cobra.Command {
+	s := &setup{root: "/"}
+	cmd := &cobra.Command{
+		Use: "setup", Short: "Ask the few questions there are, test the answers, write the configuration", Args: cobra.NoArgs,
+		Long: `Finds the manager, asks for the broker, tests it step by step, writes a commented configuration and starts the
+service. Each answer can be given as a flag; with --yes, or without a terminal, nothing is asked. It can be run
+again at any time: what is configured is the default, and the old file is kept beside the new one as FILE.bak.`,
+		Example: "  meshgate setup\n  meshgate setup --yes --broker mqtts://broker.example.net --username gw1 --password-file cloud.password --start",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			s.given, s.out, s.in = cmd.Flags().Changed, cmd.OutOrStdout(), bufio.NewReader(cmd.InOrStdin())
+			if f, ok := cmd.InOrStdin().(*os.File); ok && term.IsTerminal(int(f.Fd())) {
+				s.terminal = f
+			} else {
+				s.yes = true
+			}
+			s.ports = newPorts(slog.New(slog.DiscardHandler))
+			defer s.ports.close()
+			return s.run(cmd.Context(), socketFlag(cmd))
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&s.file, "config", defaultConfig, "the file to write")
+	f.StringVar(&s.a.ID, "id", "", "the gateway's name in topics (default: derived from the hardware)")
+	f.StringVar(&s.a.Port, "port", "", "the manager's port (default: the one on which a manager answers)")
+	f.StringVar(&s.a.Broker, "broker", "", "URL of the broker: mqtts://HOST, mqtt://, wss:// or ws://; none for none")
+	f.StringVar(&s.a.Username, "username", "", "user name at the broker")
+	f.StringVar(&s.a.PasswordFile, "password-file", "", "file with the password")
+	f.StringVar(&s.a.CA, "ca", "", "file of the authority that signed the broker's certificate (default: the system's)")
+	f.StringVar(&s.a.LED, "led", "", "pin that the actuator led switches: GPIO17, led:ACT, sim; none for none")
+	f.BoolVar(&s.a.Plaintext, "plaintext", false, "go on without encryption to a broker elsewhere")
+	f.BoolVar(&s.yes, "yes", false, "ask nothing: take flags and defaults")
+	f.BoolVar(&s.untested, "no-test", false, "do not test the manager and the broker")
+	f.BoolVar(&s.start, "start", false, "start the service when the file is written")
+	return cmd
+}
+
+func (s *setup) run(ctx context.Context, socket string) error {
+	s.defaults()
+	s.ask("id", "Name of this gateway", &s.a.ID)
+	if err := s.manager(ctx); err != nil {
+		return err
+	}
+	if err := s.broker(ctx, socket); err != nil {
+		return err
+	}
+	s.ask("led", "Pin of an LED or relay that commands may switch (GPIO17, led:ACT, sim; none)", &s.a.LED)
+	if err := s.write(); err != nil {
+		return err
+	}
+	return s.startService(ctx)
+}
+
+// defaults are what is configured already, and else what the machine tells.
+func (s *setup) defaults() {
+	was := answers{ID: config.Default().ID, Broker: "none", LED: "none"}
+	if cfg, err := config.Load(s.file); err == nil {
+		was.ID, was.Port = cfg.ID, cfg.Managers[0].Port
+		if len(cfg.Bridges) > 0 {
+			b := cfg.Bridges[0]
+			was.Broker, was.Username, was.PasswordFile, was.CA, was.Plaintext = b.URLs[0], b.Username, b.PasswordFile, b.TLS.CA, b.Plaintext
+		}
+		for _, o := range cfg.Outputs {
+			if o.Name == "led" {
+				was.LED = o.Pin
+			}
+		}
+	} else if !errors.Is(err, os.ErrNotExist) {
+		fmt.Fprintf(s.out, "%s is not valid and is replaced:\n%v\n", s.file, err)
+	}
+	for _, d := range []struct {
+		flag string
+		to   *string
+		was  string
+	}{{"id", &s.a.ID, was.ID}, {"port", &s.a.Port, was.Port}, {"broker", &s.a.Broker, was.Broker}, {"username", &s.a.Username, was.Username},
+		{"password-file", &s.a.PasswordFile, was.PasswordFile}, {"ca", &s.a.CA, was.CA}, {"led", &s.a.LED, was.LED}} {
+		if !s.given(d.flag) {
+			*d.to = d.was
+		}
+	}
+	s.a.Plaintext = s.a.Plaintext || was.Plaintext
+}
+
+// ask puts a question unless the flag has answered it; nothing typed keeps what is there.
+func (s *setup) ask(flag, question string, answer *string) {
+	if s.yes || s.given(flag) {
+		return
+	}
+	fmt.Fprintf(s.out, "%s [%s]: ", question, *answer)
+	if line, _ := s.in.ReadString('\n'); strings.TrimSpace(line) != "" {
+		*answer = strings.TrimSpace(line)
+	}
+}
+
+func (s *setup) confirm(question string) bool {
+	answer := "no"
+	s.ask("", question, &answer)
+	return strings.HasPrefix(strings.ToLower(answer), "y")
+}
+
+func (s *setup) say(what string, err error) {
+	if err != nil {
+		fmt.Fprintf(s.out, "  %-14s FAILED: %v\n", what, err)
+		return
+	}
+	fmt.Fprintf(s.out, "  %-14s ok\n", what)
+}
+
+// manager finds the port on which one answers.
+func (s *setup) manager(ctx context.Context) error {
+	try := findPorts(s.root)
+	if s.a.Port != "" && s.a.Port != "auto" {
+		try = []string{s.a.Port}
+	}
+	if s.untested {
+		try = nil
+	}
+	found := ""
+	for _, p := range try {
+		if found != "" {
+			break
+		}
+		mac, err := probe(ctx, p, s.ports.open)
+		if err == nil {
+			found = p
+			fmt.Fprintf(s.out, "  %s: manager %s\n", p, mac)
+		} else {
+			fmt.Fprintf(s.out, "  %s: %v\n", p, err)
+		}
+	}
+	switch {
+	case found != "":
+		s.a.Port = found
+	case s.a.Port == "":
+		fmt.Fprintln(s.out, "  No manager was found. The port is looked for again whenever the daemon is without one.")
+		s.a.Port = "/dev/smartmesh-api"
+	case !s.untested:
+		fmt.Fprintln(s.out, "  No manager answers there now (does meshgate run already and hold the port?); the daemon keeps trying.")
+	}
+	s.ask("port", "Port of the manager", &s.a.Port)
+	return nil
+}
+
+// broker asks for the broker and tests it until it works, or the person wants to go on without.
+func (s *setup) broker(ctx context.Context, socket string) error {
+	for {
+		s.ask("broker", "URL of the broker (mqtts://HOST; none)", &s.a.Broker)
+		if s.a.Broker == "none" || s.a.Broker == "" {
+			return nil
+		}
+		u, err := bridge.ParseURL(s.a.Broker)
+		if err != nil {
+			if s.yes || s.given("broker") {
+				return status{exitUsage, err}
+			}
+			fmt.Fprintf(s.out, "  %v\n", err)
+			continue
+		}
+		if !u.Secure() && !u.Loopback() && !s.a.Plaintext {
+			s.a.Plaintext = s.confirm("Not encrypted: whoever is on the way can read and command. Go on like that? (yes/no)")
+			if !s.a.Plaintext {
+				if s.yes || s.given("broker") {
+					return status{exitUsage, fmt.Errorf("%s is not encrypted: use mqtts://, or say --plaintext", s.a.Broker)}
+				}
+				continue
+			}
+		}
+		s.login(u)
+		if s.untested {
+			return nil
+		}
+		if err := s.tryBroker(ctx, socket); err == nil {
+			return nil
+		} else if s.yes || s.given("broker") {
+			return err
+		}
+		if s.confirm("Write it all the same? (yes/no)") {
+			return nil
+		}
+	}
+}
+
+// login asks for what the broker wants to know of us.
+func (s *setup) login(u bridge.URL) {
+	if s.a.Username == "" {
+		s.a.Username = "none"
+	}
+	s.ask("username", "User name (none)", &s.a.Username)
+	if s.a.Username == "none" {
+		s.a.Username = ""
+	}
+	if s.a.Username != "" && !s.yes && !s.given("password-file") && s.terminal != nil {
+		fmt.Fprint(s.out, "Password (nothing typed: as it is in the file): ")
+		typed, err := term.ReadPassword(int(s.terminal.Fd()))
+		fmt.Fprintln(s.out)
+		if err == nil && len(typed) > 0 {
+			s.a.password = string(typed)
+			s.a.PasswordFile = filepath.Join(filepath.Dir(s.file), "cloud.password")
+		}
+	}
+	if s.a.Username == "" {
+		s.a.PasswordFile = ""
+	}
+	if u.Secure() {
+		s.ask("ca", "File of the authority that signed its certificate (nothing: the system's)", &s.a.CA)
+	}
+}
+
+// tryBroker tests the answers with the client id of the daemon, or, when it runs, with another, for
+// two with one id throw each other out.
+func (s *setup) tryBroker(ctx context.Context, socket string) error {
+	passwordFile := s.at(s.a.PasswordFile)
+	if s.a.password != "" {
+		dir, err := os.MkdirTemp("", "meshgate-setup-")
+		if err != nil {
+			return err
+		}
+		defer os.RemoveAll(dir)
+		passwordFile = filepath.Join(dir, "password")
+		if err := os.WriteFile(passwordFile, []byte(s.a.password), 0o600); err != nil {
+			return err
+		}
+	}
+	id := "meshgate-" + s.a.ID
+	if _, err := control.Find(config.Default().StateDir); err == nil || socket != "" {
+		id += "-setup"
+	}
+	fmt.Fprintf(s.out, "Testing %s\n", s.a.Broker)
+	cfg := bridge.Config{Name: "cloud", URL: s.a.Broker, ClientID: id, Username: s.a.Username, PasswordFile: passwordFile, TLS: bridge.TLS{CA: s.at(s.a.CA)}}
+	return testBroker(ctx, cfg, "meshgate/"+s.a.ID+"/gateway/setup", s.say)
+}
+
+// at is where a path of the configuration leads: it starts from the folder of the file.
+func (s *setup) at(path string) string {
+	if path == "" || filepath.IsAbs(path) {
+		return path
+	}
+	return filepath.Join(filepath.Dir(s.file), path)
+}
+
+// write puts the file in its place, if it says anything new.
+func (s *setup) write() error {
+	text := []byte(s.a.file())
+	if err := os.MkdirAll(filepath.Dir(s.file), 0o755); err != nil {
+		return err
+	}
+	if s.a.password != "" {
+		if err := replaceFile(s.a.PasswordFile, []byte(s.a.password+"\n")); err != nil {
+			return err
+		}
+		giveGroup(s.a.PasswordFile)
+	}
+	if _, err := loadText(s.file, text); err != nil {
+		return fmt.Errorf("these answers make no valid configuration: %w", err)
+	}
+	if old, err := os.ReadFile(s.file); err == nil && bytes.Equal(old, text) {
+		fmt.Fprintf(s.out, "%s says that already\n", s.file)
+		return nil
+	} else if err == nil {
+		defer fmt.Fprintf(s.out, "the old file is %s.bak\n", s.file)
+	}
+	if err := replaceFile(s.file, text); err != nil {
+		return err
+	}
+	giveGroup(s.file)
+	fmt.Fprintf(s.out, "%s is written\n", s.file)
+	return nil
+}
+
+// startService starts or restarts the service, where there is one.
+func (s *setup) startService(ctx context.Context) error {
+	if !s.start && !s.given("start") && !s.yes {
+		s.start = s.confirm("Start the service now? (yes/no)")
+	}
+	if !s.start {
+		fmt.Fprintln(s.out, "Next: systemctl restart meshgate; meshgate status")
+		return nil
+	}
+	for _, args := range [][]string{{"enable", "meshgate"}, {"restart", "meshgate"}} {
+		if out, err := exec.CommandContext(ctx, "systemctl", args...).CombinedOutput(); err != nil {
+			return fmt.Errorf("systemctl %s: %w: %s", strings.Join(args, " "), err, bytes.TrimSpace(out))
+		}
+	}
+	fmt.Fprintln(s.out, "The service runs. Next: meshgate status")
+	return nil
+}

@@ -97,7 +97,7 @@ Try it without hardware:  meshgate run --demo`,
 		setCmd(), callCmd(), oapCmd(), pubCmd(),
 		decodeCmd(), encodeCmd(),
 		bridgeCmd(), portsCmd(), gpioCmd(),
-		setupCmd(), configCmd(), reloadCmd(), safeCmd(), serviceCmd(),
+		setupCmd(), configCmd(), reloadCmd(), safeCmd(), serviceCmd(), diagCmd(),
 		versionCmd())
 	return root
 }

@@ -49,6 +49,7 @@ type beats struct {
 	mu   sync.Mutex
 	n    int
 	line string
+	all  []string
 }
 
 func (b *beats) alive(line string) {
@@ -56,12 +57,20 @@ func (b *beats) alive(line string) {
 	defer b.mu.Unlock()
 	b.n++
 	b.line = line
+	b.all = append(b.all, line)
 }
 
 func (b *beats) said() string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.line
+}
+
+// ever reports whether a line has held the words.
+func (b *beats) ever(words string) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return slices.ContainsFunc(b.all, func(line string) bool { return strings.Contains(line, words) })
 }
 
 // in counts those of the next d.

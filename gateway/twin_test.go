@@ -16,11 +16,10 @@ func TestTwin(t *testing.T) {
 		var b beats
 		w.hw = func(hw *Hardware) { hw.Alive = b.alive }
 		w.start()
-		other, named := 0, false
+		other := 0
 		ours := func() int { return len(w.broker.Connects()) - other }
 		for end := time.Now().Add(time.Hour); time.Now().Before(end); time.Sleep(2 * time.Second) {
 			n := ours()
-			named = named || strings.Contains(b.said(), `uses the client id "meshgate-t"`)
 			s, err := bridge.Connect(context.Background(), bridge.Config{Name: "twin", URL: "mqtt://broker:1883", ClientID: "meshgate-t", Dial: w.broker.Dial}, nil)
 			if err != nil {
 				t.Fatal(err)
@@ -38,8 +37,8 @@ func TestTwin(t *testing.T) {
 		if n := strings.Count(w.log.String(), "uses the client id"); n != 1 {
 			t.Errorf("told %d times:\n%s", n, &w.log)
 		}
-		if !named {
-			t.Error("the status line has never named it")
+		if !b.ever(`uses the client id "meshgate-t"`) {
+			t.Errorf("the status line has never told; it is %q", b.said())
 		}
 		if n := b.in(10 * time.Minute); n < 119 {
 			t.Errorf("the watchdog was fed %d times in ten minutes", n)

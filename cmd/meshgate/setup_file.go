@@ -62,7 +62,7 @@ func yamlText(s string) string {
 	plain := strings.IndexFunc(s, func(r rune) bool {
 		return !('a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || strings.ContainsRune("/._-", r))
 	}) < 0
-	if plain && s != "" && strings.IndexAny(s[:1], "-.0123456789") < 0 && !strings.Contains("yes no on off true false null y n", strings.ToLower(s)) {
+	if plain && s != "" && !strings.ContainsAny(s[:1], "-.0123456789") && !strings.Contains("yes no on off true false null y n", strings.ToLower(s)) {
 		return s
 	}
 	return strconv.Quote(s)

@@ -56,7 +56,8 @@ type Rule struct {
 	QoS          byte // 0 to 2: of what is published to the remote broker, and of the subscription there
 	LocalPrefix  string
 	RemotePrefix string
-	OwnPrefix    bool // prefixes were given, though both may be empty: the bridge's prefix is not for this rule
+	OwnPrefix    bool   // prefixes were given, though both may be empty: the bridge's prefix is not for this rule
+	Retain       Retain // what becomes of the retain flag; mosquitto.conf has no word for it
 }
 
 // ParseRule reads a rule in the form of mosquitto.conf:
@@ -126,6 +127,9 @@ func (r Rule) Check() error {
 	if r.Direction > Both {
 		return fmt.Errorf("rule %q: %v is none of out, in, both", r.Pattern, r.Direction)
 	}
+	if r.Retain > Force {
+		return fmt.Errorf("rule %q: %v is none of keep, strip, force", r.Pattern, r.Retain)
+	}
 	if r.QoS > 2 {
 		return fmt.Errorf("rule %q: qos %d is none of 0, 1, 2", r.Pattern, r.QoS)
 	}
@@ -183,26 +187,14 @@ type Rules []Rule
 // Out returns the remote topic of a local one, and the QoS to publish it with; not ok when no rule carries it, or when it
 // would have no valid remote topic.
 func (rs Rules) Out(local string) (remote string, qos byte, ok bool) {
-	if ValidTopic(local) != nil {
-		return "", 0, false
-	}
-	i, remote := rs.out(local)
-	if i < 0 || ValidTopic(remote) != nil {
-		return "", 0, false
-	}
-	return remote, rs[i].QoS, true
+	remote, r, ok := rs.OutBy(local)
+	return remote, r.QoS, ok
 }
 
 // In returns the local topic of a remote one, and the QoS of the rule.
 func (rs Rules) In(remote string) (local string, qos byte, ok bool) {
-	if ValidTopic(remote) != nil {
-		return "", 0, false
-	}
-	i, local := rs.in(remote)
-	if i < 0 || ValidTopic(local) != nil {
-		return "", 0, false
-	}
-	return local, rs[i].QoS, true
+	local, r, ok := rs.InBy(remote)
+	return local, r.QoS, ok
 }
 
 // out returns the index of the rule that carries local out, and the remote topic, which may not be valid; -1

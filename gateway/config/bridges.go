@@ -178,7 +178,7 @@ func (d *decoder) rules(v value, prefix string) bridge.Rules {
 			continue
 		}
 		same := r
-		same.QoS = 0
+		same.QoS, same.Retain = 0, bridge.Keep
 		if line, twice := lines[same]; twice {
 			e.fail("the rule is here twice, first in line %d", line)
 			continue
@@ -217,7 +217,7 @@ func (v value) rule(prefix string) (bridge.Rule, bool) {
 }
 
 func (v value) ruleOfKeys() bridge.Rule {
-	o := v.object("topic", "direction", "qos", "local_prefix", "remote_prefix")
+	o := v.object("topic", "direction", "qos", "retain", "local_prefix", "remote_prefix")
 	o.need("topic", "")
 	r := bridge.Rule{
 		Pattern:      o.text("topic", ""),
@@ -230,6 +230,7 @@ func (v value) ruleOfKeys() bridge.Rule {
 	r.OwnPrefix = local || remote
 	word := o.oneOf("direction", "out", "out", "in", "both")
 	r.Direction, _ = bridge.ParseDirection(word)
+	r.Retain, _ = bridge.ParseRetain(o.oneOf("retain", "keep", "keep", "strip", "force"))
 	if p, ok := o.get("topic"); ok && r.Pattern != "" {
 		if err := bridge.ValidFilter(r.Pattern); err != nil {
 			p.fail("%v", err)

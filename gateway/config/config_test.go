@@ -127,7 +127,7 @@ func everyBridge(in func(string) string, ca, cert, key string) []Bridge {
 			Username: "u", PasswordFile: in("pw"), TLS: bridge.TLS{CA: ca, Cert: cert, Key: key, ServerName: "a.example"},
 			Keepalive: time.Minute, BacklogRate: 50, Prefix: "p/", Rules: bridge.Rules{
 				{Pattern: "mote/#", QoS: 1, RemotePrefix: "p/", OwnPrefix: true},
-				{Pattern: "x/+", Direction: bridge.In, QoS: 2, OwnPrefix: true},
+				{Pattern: "x/+", Direction: bridge.In, QoS: 2, Retain: bridge.Strip, OwnPrefix: true},
 				{Pattern: "lamp/+/set", Direction: bridge.In, QoS: 1, LocalPrefix: "home/", RemotePrefix: "devices/", OwnPrefix: true},
 				{Pattern: "y", Direction: bridge.Both, QoS: 1, LocalPrefix: "l/", RemotePrefix: "r/", OwnPrefix: true},
 			}},

@@ -115,7 +115,7 @@ func renderBridge(b Bridge) map[string]any {
 	doc["prefix"], doc["canary"] = b.Prefix, b.Canary.String()
 	rules := []any{}
 	for _, r := range b.Rules {
-		rules = append(rules, map[string]any{"topic": r.Pattern, "direction": r.Direction.String(), "qos": int(r.QoS),
+		rules = append(rules, map[string]any{"topic": r.Pattern, "direction": r.Direction.String(), "qos": int(r.QoS), "retain": r.Retain.String(),
 			"local_prefix": r.LocalPrefix, "remote_prefix": r.RemotePrefix})
 	}
 	doc["topics"] = rules

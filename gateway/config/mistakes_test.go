@@ -204,7 +204,7 @@ var mistakes = []struct {
   url: mqtts://h
   topics:
     - {topic: "mote/#/x", direction: out, qos: 1}
-    - {topic: a, direction: inn, qos: 3}
+    - {topic: a, direction: inn, qos: 3, retain: kept}
     - {topc: a}
     - "a up 1"
     - "a out 1"
@@ -215,6 +215,7 @@ var mistakes = []struct {
 		`6:15: bridges[0].topics[0].topic: filter "mote/#/x" has a level after #; # is the last one`,
 		`7:29: bridges[0].topics[1].direction: expected out, in or both, found "inn", did you mean "in"?`,
 		`7:39: bridges[0].topics[1].qos: 3 is out of range, 0 to 2`,
+		`7:50: bridges[0].topics[1].retain: expected keep, strip or force, found "kept"`,
 		`8:7: bridges[0].topics[2]: missing key "topic"`,
 		`8:8: bridges[0].topics[2]: unknown key "topc", did you mean "topic"?`,
 		`9:7: bridges[0].topics[3]: rule "a up 1": direction "up" is none of out, in, both`,

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -36,6 +37,8 @@ type forward struct {
 	turn   int // which of the URLs is tried next
 	told   string
 	twin   twin
+	ledger *ledger
+	newest newest
 
 	sent, failures atomic.Uint64
 }
@@ -51,7 +54,8 @@ func newForward(cfg config.Bridge, g *Gateway) (*forward, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &forward{cfg: cfg, g: g, reader: r, link: g.links.add("bridge", cfg.Name, cfg.URLs[0]), log: g.log.With("bridge", cfg.Name),
+	book := openLedger(filepath.Join(g.conf().StateDir, "retained", cfg.Name+".json"), g.log.With("bridge", cfg.Name))
+	return &forward{cfg: cfg, g: g, reader: r, ledger: book, link: g.links.add("bridge", cfg.Name, cfg.URLs[0]), log: g.log.With("bridge", cfg.Name),
 		mark: g.progress.add("bridge "+cfg.Name, func() bool { return r.Waiting() == 0 })}, nil
 }
 
@@ -147,25 +151,25 @@ func (f *forward) farewell(ctx context.Context, s *bridge.Session) {
 // the start, later those that change.
 func (f *forward) states(ctx context.Context, s *bridge.Session) error {
 	birth := bridge.Message{Topic: f.statusTopic(), Payload: f.g.presence("online", "started"), QoS: 1, Retain: true}
+	f.ledger.note(map[string]origin{birth.Topic: {"gateway/status", true}})
 	if err := f.deliver(ctx, s, birth); err != nil {
 		return err
 	}
+	look := time.NewTicker(tidyPeriod)
+	defer look.Stop()
 	var version uint64
 	for {
 		list, now, more := f.g.hub.newer(version)
-		var batch []bridge.Message
-		for _, st := range list {
-			remote, qos, ok := f.cfg.Rules.Out(st.topic)
-			if ok && st.from != f.cfg.Name && st.topic != "gateway/status" {
-				batch = append(batch, bridge.Message{Topic: remote, Payload: st.payload, QoS: qos, Retain: true})
-			}
+		if err := f.deliver(ctx, s, f.batch(list)...); err != nil {
+			return err
 		}
-		if err := f.deliver(ctx, s, batch...); err != nil {
+		if err := f.tidy(ctx, s); err != nil {
 			return err
 		}
 		version = now
 		select {
 		case <-more:
+		case <-look.C:
 		case <-ctx.Done():
 			return ctx.Err()
 		}
@@ -232,7 +236,7 @@ func (f *forward) records(ctx context.Context, s *bridge.Session, l lane, sent c
 			f.reader.Ack(r.Seq)
 			continue
 		}
-		receipt, err := s.Publish(ctx, m)
+		receipt, err := f.newest.publish(ctx, s, m, r.Seq)
 		if err != nil {
 			return err
 		}
@@ -242,7 +246,7 @@ func (f *forward) records(ctx context.Context, s *bridge.Session, l lane, sent c
 
 // outgoing makes the remote message of a record; not ok when no rule carries it over this bridge.
 func (f *forward) outgoing(r spool.Record, historical bool) (bridge.Message, bool) {
-	remote, qos, ok := f.cfg.Rules.Out(r.Topic)
+	remote, rule, ok := f.cfg.Rules.OutBy(r.Topic)
 	if !ok {
 		return bridge.Message{}, false
 	}
@@ -255,7 +259,7 @@ func (f *forward) outgoing(r spool.Record, historical bool) (bridge.Message, boo
 	if m.from == f.cfg.Name {
 		return bridge.Message{}, false
 	}
-	return bridge.Message{Topic: remote, Payload: m.payload, QoS: qos, Retain: m.retain}, true
+	return bridge.Message{Topic: remote, Payload: m.payload, QoS: rule.QoS, Retain: f.retained(r, m.retain, remote, rule)}, true
 }
 
 // acknowledged moves the cursor with each PUBACK. After the first failure it only drains.
@@ -297,7 +301,7 @@ func (f *forward) incoming(ctx context.Context, s *bridge.Session, m bridge.Mess
 		f.contradict(ctx, s, m)
 		return
 	}
-	local, _, ok := f.cfg.Rules.In(m.Topic)
+	local, rule, ok := f.cfg.Rules.InBy(m.Topic)
 	if !ok {
 		return
 	}
@@ -305,7 +309,7 @@ func (f *forward) incoming(ctx context.Context, s *bridge.Session, m bridge.Mess
 		f.g.orders.do(ctx, command{topic: local, payload: m.Payload, retain: m.Retain, truncated: m.Truncated})
 		return
 	}
-	f.g.brought(message{topic: local, payload: m.Payload, retain: m.Retain, from: f.cfg.Name}, m.QoS)
+	f.g.brought(message{topic: local, payload: m.Payload, retain: rule.Retain.Flag(m.Retain), from: f.cfg.Name}, m.QoS)
 }
 
 // contradict says online again when somebody else's message, the late will of an earlier

@@ -213,10 +213,20 @@ func (g *Gateway) refuse(c command, why error) {
 }
 
 // brought takes a message that a bridge or a local client has brought and that is no command: it
-// goes to who listens here, and by way of the disk over the bridges whose rules carry it, but
-// never back over the one it came from. An error means that it is not kept.
+// goes by way of the disk over the bridges whose rules carry it, but never back over the one it
+// came from, and to who listens here. An error means that it is not kept; who listens has it all
+// the same, except what a local client sends, which will send it again.
 func (g *Gateway) brought(m message, qos byte) error {
-	g.hub.publish(m)
+	m.stored = true
+	err := g.store(m, qos)
+	if err == nil || m.from != lanName {
+		g.hub.publish(m)
+	}
+	return err
+}
+
+// store puts a message on the disk if a bridge is to carry it.
+func (g *Gateway) store(m message, qos byte) error {
 	for _, f := range g.bridges() {
 		if _, _, ok := f.cfg.Rules.Out(m.topic); ok && f.cfg.Name != m.from {
 			r := messageRecord(m, qos)

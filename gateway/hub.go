@@ -9,12 +9,14 @@ import (
 )
 
 // message is one local message, as a watcher or a local client sees it. From names the bridge
-// that brought it in, or is empty for the gateway's own.
+// that brought it in, or is empty for the gateway's own. Stored marks what was brought in from
+// outside and goes over bridges by way of the disk.
 type message struct {
 	topic   string
 	payload []byte
 	retain  bool
 	from    string
+	stored  bool
 }
 
 // hub hands the live messages of this process to whoever listens now, and keeps the latest of
@@ -50,7 +52,7 @@ func newHub() *hub {
 func (h *hub) publish(m message) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if m.retain {
+	if m.retain && h.keeps(m) {
 		h.version++
 		h.states[m.topic] = state{m, h.version}
 		close(h.changed)
@@ -64,6 +66,20 @@ func (h *hub) publish(m message) {
 			}
 		}
 	}
+}
+
+// maxBrought bounds the states, those of others included: a stranger who retains more topics costs
+// no memory here.
+const maxBrought = 10_000
+
+// keeps reports whether a retained message is a state: the gateway's own always, another's while
+// there is room, and never that of a local client, which the local broker keeps.
+func (h *hub) keeps(m message) bool {
+	if !m.stored {
+		return true
+	}
+	_, known := h.states[m.topic]
+	return m.from != lanName && (known || len(h.states) < maxBrought)
 }
 
 // listen starts a tap on the topics that match filter; the states there are come first.

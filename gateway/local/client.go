@@ -3,6 +3,7 @@ package local
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"log/slog"
 	"math/rand/v2"
 	"sync"
@@ -38,6 +39,9 @@ type DialOptions struct {
 	// the broker may have lost it, or not got the last of it.
 	OnConnect func()
 
+	// OnLost is called each time there is no connection: when it was lost, and for each attempt that failed.
+	OnLost func()
+
 	Log *slog.Logger
 }
 
@@ -54,6 +58,8 @@ type Client struct {
 	out    outbox
 	echo   echoes
 	up     atomic.Bool
+	plain  atomic.Bool  // the broker does not take bridges, see asBridge
+	answer atomic.Int32 // the code of the last CONNACK
 	cancel context.CancelFunc
 	done   chan struct{}
 
@@ -134,6 +140,9 @@ func (c *Client) run(ctx context.Context) {
 	for {
 		started := time.Now()
 		err := c.session(ctx)
+		if errors.Is(err, errNoBridges) {
+			err = c.session(ctx)
+		}
 		c.down(ctx, err)
 		if ctx.Err() != nil {
 			return
@@ -155,6 +164,9 @@ func (c *Client) run(ctx context.Context) {
 // down notes why there is no connection. The same reason is logged once.
 func (c *Client) down(ctx context.Context, err error) {
 	c.up.Store(false)
+	if c.opt.OnLost != nil {
+		c.opt.OnLost()
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if ctx.Err() != nil {

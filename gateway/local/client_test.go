@@ -173,7 +173,7 @@ func TestDialRefused(t *testing.T) {
 	opt := DialOptions{URL: b.tcp(), ClientID: "gw", Username: "gw", PasswordFile: writeFile(t, "pw", "wrong\n"), Log: log.logger(),
 		Subscribe: []string{"ok/x", "secret/x"}}
 	c := dial(t, opt)
-	eventually(t, "two attempts", func() bool { return b.Stats().Refused >= 2 })
+	eventually(t, "two attempts", func() bool { return b.Stats().Refused >= 3 })
 	if s := c.Status(); s.Up || !strings.Contains(s.Error, "ot Authorized") && !strings.Contains(s.Error, "not authorized") {
 		t.Fatalf("%+v", s)
 	}
@@ -190,6 +190,26 @@ func TestDialRefused(t *testing.T) {
 	opt.PasswordFile = "/does/not/exist"
 	c = dial(t, opt)
 	eventually(t, "the error", func() bool { return strings.HasPrefix(c.Status().Error, "password: open /does/not/exist") })
+}
+
+// A bridge is told the retain flag of what comes in live, and not its own; a broker that takes none is a broker all the
+// same.
+func TestDialAsBridge(t *testing.T) {
+	t.Parallel()
+	m, b := newMosquitto(t), startBroker(t, Options{})
+	for url, flag := range map[string]bool{m.url(): true, b.tcp(): false} {
+		in := newBox()
+		c := dial(t, DialOptions{URL: url, ClientID: "gw", Keep: true, Subscribe: []string{"#"}, Intake: in.intake})
+		up(t, c)
+		dev := connect(t, pahoOptions(url, "dev"))
+		dev.subscribe(t, "mine", 1)
+		c.Publish("mine", []byte("1"), true)
+		want(t, dev.next(t), "mine=1")
+		dev.publish(t, "a", 1, true, "1")
+		if got := in.wait(t, 1); got[0].Topic != "a" || got[0].Retain != flag || len(got) > 1 {
+			t.Errorf("%s: %+v", url, got)
+		}
+	}
 }
 
 func TestEchoes(t *testing.T) {

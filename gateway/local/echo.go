@@ -12,7 +12,7 @@ const (
 )
 
 // echoes keeps what the gateway publishes from coming back to it. MQTT 3.1.1 sends a client its own messages where it
-// subscribed to them, and does not mark them. So what was said is remembered, topic and payload, as many times as it
+// subscribed to them, and does not mark them (where it does not, see asBridge, only what is retained is remembered). So what was said is remembered, topic and payload, as many times as it
 // was said, and as many arrivals of it are left out. If somebody else publishes the same at the same time, one of the
 // two is left out and the other one taken, whichever comes first: they are the same. Only what a subscription matches
 // is remembered, for a minute of connection, and at most 10,000 of it.

@@ -5,18 +5,29 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/url"
 	"os"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	mqtt "github.com/eclipse/paho.mqtt.golang"
+	"github.com/eclipse/paho.mqtt.golang/packets"
 )
 
 // inFlight is how many messages wait for their PUBACK at most; Mosquitto's own figure.
 const inFlight = 20
+
+// asBridge is MQTT 3.1.1 with the bit by which a bridge tells what it is, which Mosquitto and others understand: they
+// send messages with the retain flag they were published with, and the bridge's own not at all. A broker that refuses it
+// is asked again without.
+const (
+	asClient = 4
+	asBridge = 0x80 | asClient
+)
 
 // session is one connection, from CONNECT to its first error.
 func (c *Client) session(ctx context.Context) error {
@@ -37,7 +48,7 @@ func (c *Client) session(ctx context.Context) error {
 	client := mqtt.NewClient(opt)
 	defer hangUp(client, in)
 	c.echo.refresh()
-	if err := await(ctx, client.Connect(), lost); err != nil {
+	if err := c.connect(ctx, client, lost); err != nil {
 		return fmt.Errorf("connect: %w", err)
 	}
 	refused, err := c.subscribe(ctx, client, lost)
@@ -50,6 +61,26 @@ func (c *Client) session(ctx context.Context) error {
 	}
 	return c.pump(ctx, client, lost)
 }
+
+// connect waits for the CONNACK. After a refusal that may be of asBridge, the next attempt is made the other way.
+func (c *Client) connect(ctx context.Context, client mqtt.Client, lost <-chan error) error {
+	c.answer.Store(0)
+	err := await(ctx, client.Connect(), lost)
+	code := byte(c.answer.Load())
+	if code > packets.ErrRefusedNotAuthorised { // paho takes such a one for no error
+		err = fmt.Errorf("refused with code %#x", code)
+	}
+	version := code == packets.ErrRefusedBadProtocolVersion || code > packets.ErrRefusedNotAuthorised
+	if version || errors.Is(err, io.EOF) {
+		if was := c.plain.Swap(!c.plain.Load()); !was && version {
+			return errNoBridges
+		}
+	}
+	return err
+}
+
+// errNoBridges: the broker takes no bridges; the next attempt, at once, is made as a client.
+var errNoBridges = errors.New("the broker takes no bridges")
 
 // hangUp lets what was taken be acknowledged, as far as two seconds go, and disconnects.
 func hangUp(client mqtt.Client, in *intake) {
@@ -85,8 +116,12 @@ func (c *Client) pahoOptions(fail func(error)) (*mqtt.ClientOptions, error) {
 		port = u.Port()
 	}
 	address := net.JoinHostPort(u.Hostname(), port)
+	version := uint(asBridge)
+	if c.plain.Load() {
+		version = asClient
+	}
 	opt := mqtt.NewClientOptions().AddBroker("tcp://" + address).
-		SetClientID(c.opt.ClientID).SetProtocolVersion(4).SetCleanSession(!c.opt.Keep).
+		SetClientID(c.opt.ClientID).SetProtocolVersion(version).SetCleanSession(!c.opt.Keep).
 		SetAutoReconnect(false).SetConnectRetry(false).SetOrderMatters(true).SetAutoAckDisabled(true).
 		SetKeepAlive(15 * time.Second).SetPingTimeout(10 * time.Second).
 		SetConnectTimeout(10 * time.Second).SetWriteTimeout(writeTimeout).
@@ -141,17 +176,24 @@ func (c *Client) open(address, host string, secure bool, fail func(error)) (net.
 		}
 		inner = t
 	}
-	return &boundConn{Conn: inner, fail: fail}, nil
+	return &boundConn{Conn: inner, fail: fail, answer: &c.answer}, nil
 }
 
-// boundConn bounds each write and tells at once when the connection is broken; paho tells when all its work is done.
+// boundConn bounds each write and tells at once when the connection is broken; paho tells when all its work is done. It
+// notes the code of the CONNACK, the fourth byte that comes.
 type boundConn struct {
 	net.Conn
-	fail func(error)
+	fail   func(error)
+	answer *atomic.Int32
+	read   int
 }
 
 func (c *boundConn) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
+	if c.read < 4 && c.read+n >= 4 {
+		c.answer.Store(int32(p[3-c.read]))
+	}
+	c.read = min(c.read+n, 4)
 	if err != nil {
 		c.fail(err)
 	}
@@ -230,7 +272,9 @@ func (c *Client) pump(ctx context.Context, client mqtt.Client, lost <-chan error
 		}
 		select {
 		case m := <-queue:
-			c.echo.said(m)
+			if m.Retain || c.plain.Load() { // others do not come back; a retained one does, at each subscription
+				c.echo.said(m)
+			}
 			sent = append(sent, client.Publish(m.Topic, m.QoS, m.Retain, m.Payload))
 			c.out.took(m)
 		case <-oldest:

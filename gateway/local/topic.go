@@ -72,6 +72,9 @@ func matches(filter, topic string) bool {
 // overlaps reports whether there is a topic that both filters match.
 func overlaps(a, b string) bool { return compare(a, b, true) && !hidden(a, b) && !hidden(b, a) }
 
+// Covers reports whether all topics of filter b are topics of filter a, too.
+func Covers(a, b string) bool { return covers(a, b) }
+
 // covers reports whether all topics of filter b are topics of filter a, too.
 func covers(a, b string) bool { return compare(a, b, false) && !hidden(a, b) }
 

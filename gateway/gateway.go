@@ -81,6 +81,7 @@ type Gateway struct {
 	outConf  []gpio.Output
 	mesh     []*mesh
 	forwards []*forward
+	lan      *lan // nil: none
 }
 
 // Run is the daemon: it returns when ctx ends, or with an error when it cannot start at all.
@@ -190,6 +191,13 @@ func (g *Gateway) bridges() []*forward {
 	g.mu.RLock()
 	defer g.mu.RUnlock()
 	return g.forwards
+}
+
+// side is the LAN side; nil: there is none.
+func (g *Gateway) side() *lan {
+	g.mu.RLock()
+	defer g.mu.RUnlock()
+	return g.lan
 }
 
 func (g *Gateway) outs() *gpio.Bank {

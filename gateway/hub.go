@@ -57,6 +57,8 @@ func (h *hub) publish(m message) {
 		h.states[m.topic] = state{m, h.version}
 		close(h.changed)
 		h.changed = make(chan struct{})
+	} else if m.from != lanName {
+		m.retain = false
 	}
 	for t := range h.taps {
 		if bridge.Match(t.filter, m.topic) {

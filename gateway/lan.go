@@ -3,9 +3,10 @@ package gateway
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
-	"net/url"
 	"path/filepath"
+	"sync/atomic"
 	"time"
 
 	"github.com/meshgate/meshgate/bridge"
@@ -22,12 +23,17 @@ type lan struct {
 	g    *Gateway
 	link *link
 	mark *mark
+
+	again   chan struct{} // holds one: a broker that was away has everything to hear again
+	spoofed atomic.Bool   // somebody else has published to gateway/status
+	figures atomic.Pointer[local.Stats]
 }
 
 // side is what both kinds can do.
 type side interface {
 	Publish(topic string, payload []byte, retain bool) error
 	Status() local.Status
+	Stats() local.Stats
 	Close() error
 }
 
@@ -36,7 +42,7 @@ func newLAN(cfg config.Local, g *Gateway) *lan {
 	if where == "" {
 		where = cfg.Broker
 	}
-	return &lan{cfg, g, g.links.add("local", "local", where), g.progress.add("local", nil)}
+	return &lan{cfg: cfg, g: g, link: g.links.add("local", "local", where), mark: g.progress.add("local", nil), again: make(chan struct{}, 1)}
 }
 
 // run keeps the LAN side open until ctx ends, and hands it every live message.
@@ -44,6 +50,8 @@ func (l *lan) run(ctx context.Context) {
 	supervise(ctx, l.g.log.With("local", l.link.state.Name), l.mark, func(err error) { l.link.down(err) }, l.once)
 }
 
+// once is one life of a broker, or of a client that connects again by itself. It returns when ctx
+// ends; Close has handed over the last wills by then.
 func (l *lan) once(ctx context.Context, up func(...any)) error {
 	s, err := l.open(ctx)
 	if err != nil {
@@ -55,17 +63,24 @@ func (l *lan) once(ctx context.Context, up func(...any)) error {
 	look := time.NewTicker(time.Second)
 	defer look.Stop()
 	l.say(s, "online", "started")
-	l.show(s.Status())
+	l.show(s)
 	up()
+	var version uint64
 	for {
+		var more <-chan struct{}
+		version, more = l.states(s, version)
 		select {
 		case m := <-live:
-			if m.from != lanName {
+			if !m.retain && m.from != lanName { // what is retained is a state
 				s.Publish(m.topic, m.payload, m.retain) // what it cannot take it counts in its Stats
 			}
+		case <-more:
+		case <-l.again:
+			l.say(s, "online", "started")
+			version = 0
 		case <-look.C:
 			l.mark.beat()
-			l.show(s.Status())
+			l.show(s)
 		case <-ctx.Done():
 			l.say(s, "offline", "stopped")
 			return ctx.Err()
@@ -73,61 +88,88 @@ func (l *lan) once(ctx context.Context, up func(...any)) error {
 	}
 }
 
+// states publishes the states that are younger than version, and gives the version of the last one
+// that was taken: the rest comes at the next look.
+func (l *lan) states(s side, version uint64) (uint64, <-chan struct{}) {
+	list, now, more := l.g.hub.newer(version)
+	for _, st := range list {
+		if err := s.Publish(st.topic, st.payload, true); errors.Is(err, local.ErrFull) {
+			return st.version - 1, nil
+		}
+	}
+	return now, more
+}
+
 func (l *lan) say(s side, state, reason string) {
 	s.Publish("gateway/status", l.g.presence(state, reason), true)
 }
 
-func (l *lan) show(st local.Status) {
-	if st.Up {
+// show tells status how the LAN side is, and says online again over what somebody else has said.
+func (l *lan) show(s side) {
+	if l.spoofed.Swap(false) {
+		l.say(s, "online", "started")
+	}
+	figures, st := s.Stats(), s.Status()
+	l.figures.Store(&figures)
+	switch {
+	case !st.Up:
+		l.link.down(errors.New(st.Error))
+	case st.Error != "":
 		l.link.up(st.Detail)
-	} else {
-		l.link.down(fmt.Errorf("%s", st.Error))
+		l.link.complain(st.Error)
+	default:
+		l.link.up(st.Detail)
 	}
 }
 
 func (l *lan) open(ctx context.Context) (side, error) {
-	intake := func(m local.Message) error { return l.take(ctx, m) }
-	if l.cfg.Listen != "" {
-		conf, err := serverTLS(l.cfg.TLS)
-		if err != nil {
-			return nil, err
-		}
-		return local.Listen(local.Options{Listen: l.cfg.Listen, TLS: conf, Users: l.cfg.Users, ACL: l.cfg.ACL,
-			Sessions: filepath.Join(l.g.conf().StateDir, "sessions"), Intake: intake, Log: l.g.log})
+	if l.cfg.Listen == "" {
+		return l.dial(ctx)
 	}
-	conf, err := l.clientTLS()
+	conf, err := serverTLS(l.cfg.TLS)
 	if err != nil {
 		return nil, err
 	}
-	var c *local.Client
-	ready := make(chan struct{})
-	c = local.Dial(local.DialOptions{URL: l.cfg.Broker, ClientID: l.cfg.ClientID, Username: l.cfg.Username,
-		PasswordFile: l.cfg.PasswordFile, TLS: conf, Subscribe: wantedOf(l.g.conf()), Keep: true, Intake: intake, Log: l.g.log,
-		Will:      &local.Message{Topic: "gateway/status", Payload: l.g.presence("offline", "lost"), QoS: 1, Retain: true},
-		OnConnect: func() { <-ready; l.again(c) }})
-	close(ready)
-	return c, nil
+	return local.Listen(local.Options{Listen: l.cfg.Listen, TLS: conf, Users: l.cfg.Users, ACL: l.cfg.ACL,
+		Sessions: filepath.Join(l.g.conf().StateDir, "sessions"), Log: l.g.log,
+		Intake: func(m local.Message) error {
+			if isCommand(m.Topic) {
+				l.order(ctx, m)
+				return nil
+			}
+			return l.take(m)
+		}})
 }
 
-// again publishes all states to a broker that may have forgotten them.
-func (l *lan) again(c *local.Client) {
-	l.say(c, "online", "started")
-	states, _, _ := l.g.hub.newer(0)
-	for _, s := range states {
-		if s.from != lanName {
-			c.Publish(s.topic, s.payload, true)
-		}
+// order carries out a command for as long as ctx lives.
+func (l *lan) order(ctx context.Context, m local.Message) {
+	l.g.orders.do(ctx, command{topic: m.Topic, payload: m.Payload, retain: m.Retain})
+}
+
+// take is called for each message of a local client that is no command, before it is acknowledged;
+// an error means that it is not. What the gateway itself says of its state is not for others to
+// say: it goes over no bridge.
+func (l *lan) take(m local.Message) error {
+	if m.Topic == "gateway/status" {
+		l.spoofed.Store(true)
 	}
-}
-
-// take is called for each message of a local client before it is acknowledged; an error means
-// that it is not.
-func (l *lan) take(ctx context.Context, m local.Message) error {
-	if isCommand(m.Topic) {
-		l.g.orders.do(ctx, command{topic: m.Topic, payload: m.Payload, retain: m.Retain})
+	if isState(m.Topic) {
+		l.g.log.Debug("a local client publishes a state of the gateway; it is not carried", "topic", m.Topic, "client", m.Client)
 		return nil
 	}
 	return l.g.brought(message{topic: m.Topic, payload: m.Payload, retain: m.Retain, from: lanName}, m.QoS)
+}
+
+// stateFilters are the topics on which the gateway retains how it is, and its own reports.
+var stateFilters = []string{"gateway/#", "manager/+/status", "mote/+/status", "mote/+/led/state", "actuator/+/state", "input/+/state"}
+
+func isState(topic string) bool {
+	for _, f := range stateFilters {
+		if bridge.Match(f, topic) {
+			return true
+		}
+	}
+	return false
 }
 
 func serverTLS(files bridge.TLS) (*tls.Config, error) {
@@ -139,17 +181,4 @@ func serverTLS(files bridge.TLS) (*tls.Config, error) {
 		return nil, fmt.Errorf("gateway: local: certificate: %w", err)
 	}
 	return &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12}, nil
-}
-
-// clientTLS is nil for a broker that is spoken to in the clear.
-func (l *lan) clientTLS() (*tls.Config, error) {
-	u, err := url.Parse(l.cfg.Broker)
-	if err != nil {
-		return nil, fmt.Errorf("gateway: local: %w", err)
-	}
-	switch u.Scheme {
-	case "mqtts", "tls", "ssl", "wss":
-		return &tls.Config{ServerName: u.Hostname()}, nil
-	}
-	return nil, nil
 }

@@ -45,8 +45,11 @@ func (g *Gateway) publishHealth() {
 	for _, m := range g.meshes() {
 		serial[m.cfg.Name], session[m.cfg.Name] = m.counters()
 	}
-	g.hub.publish(message{topic: "gateway/health", retain: true, payload: jsonObject(map[string]any{
-		"time": stamp(time.Now()), "spool": sp, "bridge": bridges, "serial": serial, "session": session, "mesh": g.meshHealth()})})
+	health := map[string]any{"time": stamp(time.Now()), "spool": sp, "bridge": bridges, "serial": serial, "session": session, "mesh": g.meshHealth()}
+	if l := g.side(); l != nil {
+		health["local"] = l.figures.Load()
+	}
+	g.hub.publish(message{topic: "gateway/health", retain: true, payload: jsonObject(health)})
 }
 
 // counters splits what was counted on a port into the line's and the session's.

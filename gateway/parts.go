@@ -10,7 +10,6 @@ import (
 	"strings"
 	"sync"
 
-	"github.com/meshgate/meshgate/bridge"
 	"github.com/meshgate/meshgate/gateway/config"
 	"github.com/meshgate/meshgate/gateway/control"
 	"github.com/meshgate/meshgate/gpio"
@@ -236,7 +235,13 @@ func (g *Gateway) forwardPart(c config.Bridge) (part, error) {
 
 func (g *Gateway) lanPart(c config.Local) part {
 	l := newLAN(c, g)
+	g.mu.Lock()
+	g.lan = l
+	g.mu.Unlock()
 	return part{l.run, func(bool) {
+		g.mu.Lock()
+		g.lan = nil
+		g.mu.Unlock()
 		l.mark.remove()
 		g.links.remove(l.link)
 	}}
@@ -277,20 +282,6 @@ func (g *Gateway) readers(cfg *config.Config) []string {
 	}
 	slices.Sort(names)
 	return slices.Compact(names)
-}
-
-// wantedOf are the filters of what crosses from the broker that runs here: what the bridges carry
-// out, and commands.
-func wantedOf(cfg *config.Config) []string {
-	filters := []string{"actuator/+/set", "mote/+/led/set", "mote/+/oap/request", "manager/+/request"}
-	for _, b := range cfg.Bridges {
-		for _, r := range b.Rules {
-			if r.Direction != bridge.In {
-				filters = append(filters, r.Local())
-			}
-		}
-	}
-	return filters
 }
 
 // changePins opens the outputs anew when one of them has changed, for they look at each other, and

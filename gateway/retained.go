@@ -74,11 +74,11 @@ func (g *Gateway) owns(topic string) bool {
 	name, _, _ := strings.Cut(rest, "/")
 	switch kind {
 	case "actuator":
-		return slices.ContainsFunc(g.cfg.Outputs, func(o gpio.Output) bool { return o.Name == name })
+		return slices.ContainsFunc(g.conf().Outputs, func(o gpio.Output) bool { return o.Name == name })
 	case "input":
-		return slices.ContainsFunc(g.cfg.Inputs, func(i gpio.Input) bool { return i.Name == name })
+		return slices.ContainsFunc(g.conf().Inputs, func(i gpio.Input) bool { return i.Name == name })
 	case "manager":
-		return slices.ContainsFunc(g.cfg.Managers, func(m config.Manager) bool { return m.Name == name })
+		return slices.ContainsFunc(g.conf().Managers, func(m config.Manager) bool { return m.Name == name })
 	case "mote":
 		return g.mayCome(name)
 	}

@@ -2,7 +2,7 @@
 //
 // One file a group of commands: run and demo (the daemon), ports (the serial line, TCP and the
 // simulator), look (status, motes, watch), mesh (topology, health), steer (set, call, oap, pub),
-// codec (decode, encode), pins (gpio), safe.
+// codec (decode, encode), pins (gpio), passwd, safe, setup, service, diag.
 package main
 
 import (
@@ -97,7 +97,7 @@ Try it without hardware:  meshgate run --demo`,
 		setCmd(), callCmd(), oapCmd(), pubCmd(),
 		decodeCmd(), encodeCmd(),
 		bridgeCmd(), portsCmd(), gpioCmd(),
-		setupCmd(), configCmd(), reloadCmd(), safeCmd(), serviceCmd(), diagCmd(),
+		setupCmd(), configCmd(), reloadCmd(), safeCmd(), serviceCmd(), diagCmd(), passwdCmd(),
 		versionCmd())
 	return root
 }

@@ -169,7 +169,7 @@ func (u *Users) line(name string) int {
 	})
 }
 
-// Save writes the file anew, in one step, with the mode of the old one or else 0600. Who reads it must be able to:
+// Save writes the file anew, in one step, with the mode of the old one or else 0640. Who reads it must be able to:
 // the owner of an old file is kept where the system allows it.
 func (u *Users) Save(file string) error {
 	var text bytes.Buffer
@@ -194,6 +194,8 @@ func replaceFile(file string, data []byte) error {
 	if old, err := os.Stat(file); err == nil {
 		_ = f.Chmod(old.Mode().Perm())
 		keepOwner(f, old)
+	} else {
+		_ = f.Chmod(0o640)
 	}
 	_, err = f.Write(data)
 	if err == nil {

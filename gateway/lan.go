@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"sync/atomic"
 	"time"
@@ -58,6 +59,7 @@ func (l *lan) once(ctx context.Context, up func(...any)) error {
 		return err
 	}
 	defer s.Close()
+	reread := l.watchFiles(s)
 	live, stop := l.g.hub.listen("#")
 	defer stop()
 	look := time.NewTicker(time.Second)
@@ -80,6 +82,7 @@ func (l *lan) once(ctx context.Context, up func(...any)) error {
 			version = 0
 		case <-look.C:
 			l.mark.beat()
+			reread()
 			l.show(s)
 		case <-ctx.Done():
 			l.say(s, "offline", "stopped")
@@ -139,6 +142,37 @@ func (l *lan) open(ctx context.Context) (side, error) {
 			}
 			return l.take(m)
 		}})
+}
+
+// watchFiles gives a function that has the broker read its users and its access list again when one
+// of the files has changed. A mistake in them is told, and what held before holds on.
+func (l *lan) watchFiles(s side) func() {
+	b, ok := s.(*local.Broker)
+	if !ok {
+		return func() {}
+	}
+	before := [2]string{fileMark(l.cfg.Users), fileMark(l.cfg.ACL)}
+	return func() {
+		now := [2]string{fileMark(l.cfg.Users), fileMark(l.cfg.ACL)}
+		if now == before {
+			return
+		}
+		before = now
+		if err := b.Reload(); err != nil {
+			l.g.log.Error("the users and the access list stay as they were", "error", err)
+			return
+		}
+		l.g.log.Info("users and access list of the local broker have been read again")
+	}
+}
+
+// fileMark differs when a file has been replaced or written.
+func fileMark(file string) string {
+	st, err := os.Stat(file)
+	if err != nil {
+		return ""
+	}
+	return fmt.Sprint(st.ModTime().UnixNano(), st.Size())
 }
 
 // order carries out a command for as long as ctx lives.

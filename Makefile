@@ -6,7 +6,7 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 LDFLAGS := -s -w -X main.version=$(VERSION)
 BUILD   := CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)'
 
-.PHONY: all build run test race check bench fuzz cross clean
+.PHONY: all build run test race check bench soak fuzz cross clean
 
 all: build
 
@@ -28,6 +28,9 @@ check: ## what CI checks: format, vet, staticcheck, govulncheck where it can run
 
 bench: ## the figures of docs/benchmarks.md, each beside a peer or a limit in the same run
 	go test -run '^$$' -bench . -benchmem ./...
+
+soak: ## 100,000 messages of local clients with the cloud away and the gateway killed: all arrive
+	MESHGATE_SOAK=100000 go test -v -timeout 60m -run TestCustody ./cmd/meshgate
 
 FUZZTIME ?= 30s
 fuzz: ## every fuzz test for FUZZTIME

@@ -143,7 +143,7 @@ func TestBrokerRestarts(t *testing.T) {
 }
 
 // statusOf asks a running gateway; it may not be there yet.
-func statusOf(t *testing.T, socket string) control.Status {
+func statusOf(t testing.TB, socket string) control.Status {
 	t.Helper()
 	var s control.Status
 	control.NewClient(socket).Get(t.Context(), "status", &s)
@@ -151,7 +151,7 @@ func statusOf(t *testing.T, socket string) control.Status {
 }
 
 // awaitStatus asks until ok accepts the answer.
-func awaitStatus(t *testing.T, socket string, ok func(control.Status) bool) control.Status {
+func awaitStatus(t testing.TB, socket string, ok func(control.Status) bool) control.Status {
 	t.Helper()
 	tick, limit := time.NewTicker(50*time.Millisecond), time.After(patience)
 	defer tick.Stop()

@@ -78,7 +78,7 @@ func (l *lines) list() []string {
 }
 
 // await waits until ok accepts the lines so far.
-func (l *lines) await(t *testing.T, what string, ok func([]string) bool) {
+func (l *lines) await(t testing.TB, what string, ok func([]string) bool) {
 	t.Helper()
 	limit := time.After(patience)
 	for {
@@ -96,8 +96,19 @@ func (l *lines) await(t *testing.T, what string, ok func([]string) bool) {
 	}
 }
 
+// more waits until something is added, or for the time given.
+func (l *lines) more(d time.Duration) {
+	l.mu.Lock()
+	grown := l.grown
+	l.mu.Unlock()
+	select {
+	case <-grown:
+	case <-time.After(d):
+	}
+}
+
 // awaitLine waits for a line that holds all the words, and gives it.
-func (l *lines) awaitLine(t *testing.T, words ...string) string {
+func (l *lines) awaitLine(t testing.TB, words ...string) string {
 	t.Helper()
 	var found string
 	l.await(t, fmt.Sprintf("a line with %q", words), func(all []string) bool {
@@ -121,7 +132,7 @@ func holds(line string, words []string) bool {
 }
 
 // start runs a program; both of its streams are collected. It is killed at the end of the test.
-func start(t *testing.T, name string, args ...string) *process {
+func start(t testing.TB, name string, args ...string) *process {
 	t.Helper()
 	p := &process{cmd: exec.Command(name, args...), end: make(chan error, 1)}
 	p.out.grown = make(chan struct{})
@@ -155,7 +166,7 @@ func (p *process) signal(s os.Signal) error {
 	return err
 }
 
-func gatewayProcess(t *testing.T, args ...string) *process {
+func gatewayProcess(t testing.TB, args ...string) *process {
 	t.Helper()
 	path, err := binary()
 	if err != nil {
@@ -165,7 +176,7 @@ func gatewayProcess(t *testing.T, args ...string) *process {
 }
 
 // freePort gives a TCP port that nobody uses.
-func freePort(t *testing.T) int {
+func freePort(t testing.TB) int {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -176,7 +187,7 @@ func freePort(t *testing.T) int {
 }
 
 // mosquitto starts Debian's broker on a port, with more lines for its configuration.
-func mosquitto(t *testing.T, port int, more ...string) *process {
+func mosquitto(t testing.TB, port int, more ...string) *process {
 	t.Helper()
 	needs(t, "mosquitto", "mosquitto_sub", "mosquitto_pub")
 	conf := filepath.Join(t.TempDir(), "mosquitto.conf")
@@ -194,7 +205,7 @@ func mosquitto(t *testing.T, port int, more ...string) *process {
 
 // needs skips a test whose peers are not on this machine, so that `make test` passes with nothing
 // but Go; in CI a peer that is missing is a failure.
-func needs(t *testing.T, programs ...string) {
+func needs(t testing.TB, programs ...string) {
 	t.Helper()
 	for _, p := range programs {
 		if _, err := exec.LookPath(p); err == nil {
@@ -243,7 +254,7 @@ func simulated(t *testing.T, cfg sim.Config) (*sim.Manager, string) {
 }
 
 // site writes a gateway's configuration into a folder of its own and gives the file and the socket.
-func site(t *testing.T, port string, broker int, more string) (file, socket string) {
+func site(t testing.TB, port string, broker int, more string) (file, socket string) {
 	t.Helper()
 	dir := t.TempDir()
 	var text bytes.Buffer

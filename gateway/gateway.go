@@ -13,6 +13,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -240,7 +241,9 @@ func (g *Gateway) store(m message, qos byte) error {
 			r := messageRecord(m, qos)
 			g.dates.put(&r, 0)
 			_, err := g.spool.Append(r)
-			g.intake.judge(err)
+			if !errors.Is(err, spool.ErrTooLarge) { // that says nothing about the disk
+				g.intake.judge(err)
+			}
 			return err
 		}
 	}

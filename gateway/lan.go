@@ -28,6 +28,7 @@ type lan struct {
 	again   chan struct{} // holds one: a broker that was away has everything to hear again
 	spoofed atomic.Bool   // somebody else has published to gateway/status
 	figures atomic.Pointer[local.Stats]
+	ledger  *lanLedger // nil for the broker inside, which forgets with the process
 }
 
 // side is what both kinds can do.
@@ -39,11 +40,14 @@ type side interface {
 }
 
 func newLAN(cfg config.Local, g *Gateway) *lan {
+	l := &lan{cfg: cfg, g: g, again: make(chan struct{}, 1)}
 	where := cfg.Listen
 	if where == "" {
 		where = cfg.Broker
+		l.ledger = &lanLedger{book: openLedger(filepath.Join(g.conf().StateDir, "retained", lanName+".json"), g.log)}
 	}
-	return &lan{cfg: cfg, g: g, link: g.links.add("local", "local", where), mark: g.progress.add("local", nil), again: make(chan struct{}, 1)}
+	l.link, l.mark = g.links.add("local", "local", where), g.progress.add("local", nil)
+	return l
 }
 
 // run keeps the LAN side open until ctx ends, and hands it every live message.
@@ -83,6 +87,7 @@ func (l *lan) once(ctx context.Context, up func(...any)) error {
 		case <-look.C:
 			l.mark.beat()
 			reread()
+			l.ledger.tidy(s, l.g.owns)
 			l.show(s)
 		case <-ctx.Done():
 			l.say(s, "offline", "stopped")
@@ -95,6 +100,7 @@ func (l *lan) once(ctx context.Context, up func(...any)) error {
 // that was taken: the rest comes at the next look.
 func (l *lan) states(s side, version uint64) (uint64, <-chan struct{}) {
 	list, now, more := l.g.hub.newer(version)
+	l.ledger.note(list)
 	for _, st := range list {
 		if err := s.Publish(st.topic, st.payload, true); errors.Is(err, local.ErrFull) {
 			return st.version - 1, nil

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -263,6 +264,19 @@ func TestNeighbour(t *testing.T) {
 	mosquitto(t, plain, conf...)
 	awaitStatus(t, s.socket, func(st control.Status) bool { return st.OK })
 	subscriber(t, plain, "#").out.awaitLine(t, "1 gateway/status", `"online"`)
+
+	s.gateway.signal(syscall.SIGTERM) // an output that goes away takes its retained topic with it
+	text, err := os.ReadFile(s.file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	writeText(t, s.file, strings.Replace(string(text), "  led: {pin: sim}", "  lamp: {pin: sim}", 1))
+	lan := subscriber(t, plain, "#")
+	s.start()
+	for broker, topic := range map[*process]string{lan: "actuator/led/state", s.up: "meshgate/t1/actuator/led/state"} {
+		broker.out.await(t, "the deletion of "+topic, func(all []string) bool { return slices.Contains(all, "0 "+topic+" ") })
+		broker.out.awaitLine(t, strings.Replace(topic, "led", "lamp", 1)+" ", `"off"`)
+	}
 }
 
 // TestNeighbourOfAnotherAuthority: a certificate that the file of authorities does not vouch for ends

@@ -2,7 +2,7 @@
 # Everything here needs Go alone unless a target says otherwise.
 
 SHELL   := /bin/bash
-VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+VERSION ?= $(shell packaging/version.sh)
 LDFLAGS := -s -w -X main.version=$(VERSION)
 BUILD   := CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)'
 
@@ -44,3 +44,5 @@ cross: ## the programs for the boards: dist/meshgate-{amd64,arm64,armhf}
 
 clean:
 	rm -rf bin dist
+
+include packaging/packaging.mk

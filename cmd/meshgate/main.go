@@ -98,7 +98,7 @@ Try it without hardware:  meshgate run --demo`,
 		decodeCmd(), encodeCmd(),
 		bridgeCmd(), portsCmd(), gpioCmd(),
 		setupCmd(), configCmd(), reloadCmd(), safeCmd(), serviceCmd(), diagCmd(), passwdCmd(),
-		versionCmd())
+		docsCmd(), versionCmd())
 	return root
 }
 

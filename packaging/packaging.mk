@@ -1,0 +1,33 @@
+# packaging.mk - the packages and the tests of the whole system; included by the Makefile. `make deb` needs Go and git;
+# the rest Debian or Ubuntu, root, and what the scripts of packaging/systest install by themselves.
+
+.PHONY: deb deb-same lintian systest systest-vm systest-all
+
+DEBARCH = $(shell dpkg --print-architecture)
+SYSTEST := packaging/systest
+# the package of this machine in two versions, for upgrades
+PAIR = rm -rf dist/systest && for v in old new; do \
+	VERSION=$$(packaging/version.sh)$$([ $$v = old ] || echo +next) packaging/build-deb.sh -o dist/systest/$$v $(1) || exit 1; done
+
+deb: ## the packages for amd64, arm64 and armhf: dist/meshgate_VERSION_ARCH.deb
+	rm -f dist/*.deb
+	packaging/build-deb.sh
+
+deb-same: ## the same commit gives the same bytes, from another folder, at another time, with another umask
+	packaging/check-same.sh
+
+lintian: deb ## lintian (an error or a warning fails) and piuparts
+	$(SYSTEST)/check-deb.sh dist/*.deb
+
+systest: ## the package's life in a container: installed, killed, hung, upgraded, removed, purged
+	$(call PAIR,$(DEBARCH))
+	$(SYSTEST)/run-in-nspawn.sh -t mqtt -i mosquitto,mosquitto-clients -T 300 \
+		-d "$$(ls dist/systest/old/*.deb)" -f "$$(ls dist/systest/new/*.deb)" $(SYSTEST)/life.sh $(UNHEARD)
+
+VMARCH ?= amd64
+systest-vm: ## a VM (VMARCH) with GPIO, an LED, a USB adapter that is unplugged, a reboot and power cuts
+	packaging/build-deb.sh -o dist/systest/vm $(VMARCH)
+	$(SYSTEST)/board.sh $(VMARCH) "$$(ls -t dist/systest/vm/*_$(VMARCH).deb | head -1)"
+
+systest-all: systest ## that, and VMs of all three architectures
+	for a in amd64 arm64 armhf; do $(MAKE) systest-vm VMARCH=$$a || exit 1; done

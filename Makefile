@@ -29,7 +29,9 @@ check: ## what CI checks: format, vet, staticcheck, govulncheck where it can run
 bench: ## the figures of docs/benchmarks.md, each beside a peer or a limit in the same run
 	go test -run '^$$' -bench . -benchmem ./...
 
-soak: ## 100,000 messages of local clients with the cloud away and the gateway killed: all arrive
+KILLS ?= 1000
+soak: ## the gateway killed KILLS times in the midst of its work, and its broker with it; 100,000 messages with the cloud away
+	MESHGATE_KILLS=$(KILLS) go test -run '^TestKilled$$' -v -timeout 24h ./cmd/meshgate
 	MESHGATE_SOAK=100000 go test -v -timeout 60m -run TestCustody ./cmd/meshgate
 
 FUZZTIME ?= 30s

@@ -49,7 +49,7 @@ func (g *Gateway) status() control.Status {
 
 func (g *Gateway) spoolStatus() control.Spool {
 	st := g.spool.Stats()
-	s := control.Spool{Records: st.Records, Bytes: st.Bytes, Dropped: g.dropped()}
+	s := control.Spool{Records: st.Records, Bytes: st.Bytes, Dropped: g.dropped(), WrittenDay: g.writtenDay(st)}
 	if !st.OldestTime.IsZero() {
 		s.Oldest = &st.OldestTime
 	}

@@ -16,14 +16,8 @@ import (
 	"github.com/meshgate/meshgate/gateway/config"
 )
 
-const (
-	// How many records of a lane may be on their way to the broker without its PUBACK. Together
-	// they are the most that is sent again after a loss.
-	liveWindow    = 50
-	backlogWindow = 100
-	// closing is what a clean stop waits for acknowledgements and the farewell.
-	closing = 2 * time.Second
-)
+// closing is what a clean stop waits for acknowledgements and the farewell.
+const closing = 2 * time.Second
 
 // forward carries records and states to one remote broker and commands back, through as many
 // sessions as it takes.
@@ -35,18 +29,21 @@ type forward struct {
 	mark   *mark
 	log    *slog.Logger
 	turn   int // which of the URLs is tried next
+	lasted bool
 	told   string
 	twin   twin
 	ledger *ledger
 	newest newest
+	mute   bool           // the broker does not route
+	files  string         // the state of the files that this session was made with
+	ending map[string]int // certificates that end soon, by serial number: the threshold that was told
+	state  *condition
+	park   *parking
+	echoes chan string
+	stated chan struct{} // closed when this session has published all states
 
 	sent, failures atomic.Uint64
-}
-
-// flight is a record on its way.
-type flight struct {
-	seq     uint64
-	receipt bridge.Receipt
+	certEnd        atomic.Int64 // of the certificate that ends first; 0: none is known
 }
 
 func newForward(cfg config.Bridge, g *Gateway) (*forward, error) {
@@ -54,18 +51,22 @@ func newForward(cfg config.Bridge, g *Gateway) (*forward, error) {
 	if err != nil {
 		return nil, err
 	}
-	book := openLedger(filepath.Join(g.conf().StateDir, "retained", cfg.Name+".json"), g.log.With("bridge", cfg.Name))
-	return &forward{cfg: cfg, g: g, reader: r, ledger: book, link: g.links.add("bridge", cfg.Name, cfg.URLs[0]), log: g.log.With("bridge", cfg.Name),
-		mark: g.progress.add("bridge "+cfg.Name, func() bool { return r.Waiting() == 0 })}, nil
+	f := &forward{cfg: cfg, g: g, reader: r, link: g.links.add("bridge", cfg.Name, cfg.URLs[0]), log: g.log.With("bridge", cfg.Name),
+		mark:   g.progress.add("bridge "+cfg.Name, func() bool { return r.Waiting() == 0 }),
+		ledger: openLedger(filepath.Join(g.conf().StateDir, "retained", cfg.Name+".json"), g.log.With("bridge", cfg.Name)),
+		echoes: make(chan string, 8), ending: map[string]int{}}
+	f.state = &condition{link: f.link}
+	f.park = newParking(f.log, func(text string) { f.state.set(troubleHeld, text) })
+	return f, nil
 }
 
 func (f *forward) run(ctx context.Context) { supervise(ctx, f.log, f.mark, f.failed, f.once) }
 
 func (f *forward) failed(err error) {
 	f.failures.Add(1)
-	f.link.down(err)
+	f.state.lost(err)
 	f.g.uplinks.set(f.cfg.Name, false)
-	f.turn++
+	f.nextURL()
 }
 
 // statusTopic is where the broker tells others whether the gateway is there.
@@ -73,15 +74,17 @@ func (f *forward) statusTopic() string { return f.cfg.Prefix + "gateway/status" 
 
 func (f *forward) config(url string) bridge.Config {
 	return bridge.Config{Name: f.cfg.Name, URL: url, ClientID: f.cfg.ClientID, Username: f.cfg.Username,
-		PasswordFile: f.cfg.PasswordFile, TLS: f.cfg.TLS, Keepalive: f.cfg.Keepalive, Dial: f.g.hw.Dial,
+		PasswordFile: f.cfg.PasswordFile, TLS: f.cfg.TLS, Keepalive: f.cfg.Keepalive, Dial: f.g.hw.Dial, Time: f.g.clock.now,
 		Will:      bridge.Message{Topic: f.statusTopic(), Payload: f.g.presence("offline", "lost"), QoS: 1, Retain: true},
-		Subscribe: append(f.cfg.Rules.Subscriptions(), bridge.Subscription{Filter: f.statusTopic(), QoS: 1})}
+		Subscribe: f.subscriptions()}
 }
 
-// once is one session: it returns when the first of its parts fails, and all of them are gone
+// session is one connection: it returns when the first of its parts fails, and all of them are gone
 // by then. When ctx ends, what is in flight is waited for and the farewell is said.
-func (f *forward) once(ctx context.Context, up func(...any)) error {
-	url := f.cfg.URLs[f.turn%len(f.cfg.URLs)]
+func (f *forward) session(ctx context.Context, up func(...any)) error {
+	f.lasted = false
+	url, start := f.cfg.URLs[f.turn%len(f.cfg.URLs)], time.Now()
+	f.files, _ = f.stampFiles()
 	s, err := bridge.Connect(ctx, f.config(url), f.log)
 	if err != nil {
 		return err
@@ -89,12 +92,16 @@ func (f *forward) once(ctx context.Context, up func(...any)) error {
 	f.connected(url, s)
 	up("broker", url)
 	f.reader.Rewind()
+	f.park.begin()
+	f.stated = make(chan struct{})
 	work, stop := context.WithCancelCause(ctx)
 	var wg, acks sync.WaitGroup
 	wg.Go(func() { stop(s.Wait()) })
-	wg.Go(func() { stop(f.states(work, s)) })
-	wg.Go(func() { stop(f.commands(work, s)) })
-	for _, l := range []lane{{f.nextLive, false, liveWindow}, {f.nextBacklog, true, backlogWindow}} {
+	wg.Go(func() { stop(f.park.retry(work)) })
+	for _, part := range []func(context.Context, *bridge.Session) error{f.states, f.commands, f.canary, f.firstAgain, f.replaced, f.certificates} {
+		wg.Go(func() { stop(part(work, s)) })
+	}
+	for _, l := range f.lanes() {
 		sent := make(chan flight, l.window)
 		wg.Go(func() {
 			if err := f.records(work, s, l, sent); err != nil {
@@ -102,27 +109,42 @@ func (f *forward) once(ctx context.Context, up func(...any)) error {
 			}
 		})
 		acks.Go(func() {
-			if err := f.acknowledged(sent); err != nil {
+			if err := f.acknowledged(l, sent); err != nil {
 				stop(err)
 			}
 		})
 	}
 	<-work.Done()
-	f.farewell(ctx, s)
+	f.farewell(ctx, s, context.Cause(work))
 	wg.Wait()
 	acks.Wait()
-	if err := s.Wait(); err != nil { // what the parts have met follows from this
+	f.lasted = time.Since(start) >= stableAfter
+	err = s.Wait() // what the parts have met follows from this
+	f.park.ended(err)
+	if err != nil {
 		return f.twin.judge(err, f.cfg.ClientID)
 	}
 	return context.Cause(work)
 }
 
 func (f *forward) connected(url string, s *bridge.Session) {
-	f.link.up(url)
+	route := "not known yet"
+	if f.cfg.Canary == 0 {
+		route = "not checked"
+	}
+	f.state.connected(url, route)
 	f.g.uplinks.set(f.cfg.Name, true)
-	refused := strings.Join(s.Refused(), ", ")
+	var filters []string
+	for _, filter := range s.Refused() {
+		if filter == f.canaryTopic() && f.cfg.Canary > 0 {
+			f.state.routed("not checked", "the broker refuses the subscription to "+filter+": whether it routes is not known (`canary: 0` is not to ask)")
+			continue
+		}
+		filters = append(filters, filter)
+	}
+	refused := strings.Join(filters, ", ")
 	if refused != "" {
-		f.link.complain("the broker refuses the subscription to " + refused + ": commands will not arrive")
+		f.state.set(troubleSubscription, "the broker refuses the subscription to "+refused+": commands will not arrive")
 	}
 	if refused != f.told {
 		f.told = refused
@@ -132,12 +154,15 @@ func (f *forward) connected(url string, s *bridge.Session) {
 	}
 }
 
-// farewell ends the session: politely when ctx has ended, at once when it was lost.
-func (f *forward) farewell(ctx context.Context, s *bridge.Session) {
+// farewell ends the session: politely when ctx has ended, without a word but with its
+// acknowledgements when it is renewed, at once when it was lost.
+func (f *forward) farewell(ctx context.Context, s *bridge.Session, why error) {
 	end, cancel := context.WithTimeout(context.Background(), closing)
 	defer cancel()
-	if ctx.Err() == nil {
+	if renewed := errors.As(why, new(renewal)); ctx.Err() == nil && !renewed {
 		cancel()
+	} else if renewed && ctx.Err() == nil {
+		// the next session says that we are online
 	} else if r, err := s.Publish(end, bridge.Message{Topic: f.statusTopic(), Payload: f.g.presence("offline", "stopped"), QoS: 1, Retain: true}); err == nil {
 		select {
 		case <-r.Done():
@@ -150,21 +175,24 @@ func (f *forward) farewell(ctx context.Context, s *bridge.Session) {
 // states publishes the birth and then every retained topic that the rules carry: all of them at
 // the start, later those that change.
 func (f *forward) states(ctx context.Context, s *bridge.Session) error {
-	birth := bridge.Message{Topic: f.statusTopic(), Payload: f.g.presence("online", "started"), QoS: 1, Retain: true}
-	f.ledger.note(map[string]origin{birth.Topic: {"gateway/status", true}})
+	birth := tracked{key{topic: "gateway/status"}, bridge.Message{Topic: f.statusTopic(), Payload: f.g.presence("online", "started"), QoS: 1, Retain: true}}
+	f.ledger.note(map[string]origin{birth.Message.Topic: {"gateway/status", true}})
 	if err := f.deliver(ctx, s, birth); err != nil {
 		return err
 	}
 	look := time.NewTicker(tidyPeriod)
 	defer look.Stop()
 	var version uint64
-	for {
+	for first := true; ; first = false {
 		list, now, more := f.g.hub.newer(version)
 		if err := f.deliver(ctx, s, f.batch(list)...); err != nil {
 			return err
 		}
 		if err := f.tidy(ctx, s); err != nil {
 			return err
+		}
+		if first {
+			close(f.stated)
 		}
 		version = now
 		select {
@@ -176,106 +204,38 @@ func (f *forward) states(ctx context.Context, s *bridge.Session) error {
 	}
 }
 
-// deliver publishes messages and waits until the broker has them all.
-func (f *forward) deliver(ctx context.Context, s *bridge.Session, batch ...bridge.Message) error {
-	var receipts []bridge.Receipt
+// tracked is a message with the name under which it is suspected when the connection is lost.
+type tracked struct {
+	key
+	bridge.Message
+}
+
+// deliver publishes messages, but for those that are held back, and waits until the broker has
+// them all.
+func (f *forward) deliver(ctx context.Context, s *bridge.Session, batch ...tracked) error {
+	receipts := map[key]bridge.Receipt{}
 	for _, m := range batch {
-		r, err := s.Publish(ctx, m)
+		if f.park.holds(m.key) {
+			continue
+		}
+		r, err := f.park.publish(ctx, s, m.key, m.Message)
 		if err != nil {
 			return err
 		}
-		receipts = append(receipts, r)
+		receipts[m.key] = r
 	}
-	for _, r := range receipts {
+	for k, r := range receipts {
 		select {
 		case <-r.Done():
 			if err := r.Err(); err != nil {
 				return err
 			}
+			f.park.arrived(k)
 		case <-ctx.Done():
 			return ctx.Err()
 		}
 	}
 	return nil
-}
-
-// lane is one of the two ways records go: what comes in now, and what waited. They share the
-// connection and not the window, so that live readings do not stand in line behind a backlog.
-type lane struct {
-	next       func(context.Context) (r spool.Record, more bool, err error)
-	historical bool
-	window     int
-}
-
-func (f *forward) nextLive(ctx context.Context) (spool.Record, bool, error) {
-	r, err := f.reader.NextLive(ctx)
-	return r, true, err
-}
-
-// nextBacklog gives what waited, no faster than backlog_rate.
-func (f *forward) nextBacklog(ctx context.Context) (spool.Record, bool, error) {
-	if f.cfg.BacklogRate > 0 && !sleep(ctx, time.Second/time.Duration(f.cfg.BacklogRate)) {
-		return spool.Record{}, false, ctx.Err()
-	}
-	r, ok := f.reader.NextBacklog()
-	return r, ok, nil
-}
-
-// records sends the records of a lane, in order. The channel's capacity is the window: when it is
-// full, sending waits for the broker, and only the disk grows.
-func (f *forward) records(ctx context.Context, s *bridge.Session, l lane, sent chan<- flight) error {
-	defer close(sent)
-	for {
-		r, more, err := l.next(ctx)
-		if err != nil || !more {
-			return err
-		}
-		f.mark.beat()
-		m, ok := f.outgoing(r, l.historical)
-		if !ok {
-			f.reader.Ack(r.Seq)
-			continue
-		}
-		receipt, err := f.newest.publish(ctx, s, m, r.Seq)
-		if err != nil {
-			return err
-		}
-		sent <- flight{r.Seq, receipt} // acknowledged empties it to the end, whatever happens
-	}
-}
-
-// outgoing makes the remote message of a record; not ok when no rule carries it over this bridge.
-func (f *forward) outgoing(r spool.Record, historical bool) (bridge.Message, bool) {
-	remote, rule, ok := f.cfg.Rules.OutBy(r.Topic)
-	if !ok {
-		return bridge.Message{}, false
-	}
-	f.g.dates.again(&r)
-	m, err := render(r, historical)
-	if err != nil {
-		f.log.Error("left out", "error", err)
-		return bridge.Message{}, false
-	}
-	if m.from == f.cfg.Name {
-		return bridge.Message{}, false
-	}
-	return bridge.Message{Topic: remote, Payload: m.payload, QoS: rule.QoS, Retain: f.retained(r, m.retain, remote, rule)}, true
-}
-
-// acknowledged moves the cursor with each PUBACK. After the first failure it only drains.
-func (f *forward) acknowledged(sent <-chan flight) error {
-	var first error
-	for fl := range sent {
-		<-fl.receipt.Done()
-		if err := fl.receipt.Err(); err != nil {
-			first = errors.Join(first, err)
-			continue
-		}
-		f.reader.Ack(fl.seq)
-		f.mark.beat()
-		f.sent.Add(1)
-	}
-	return first
 }
 
 // commands takes what the broker sends until the session ends; what waits then is forgotten.
@@ -294,6 +254,10 @@ func (f *forward) commands(ctx context.Context, s *bridge.Session) error {
 }
 
 func (f *forward) incoming(ctx context.Context, s *bridge.Session, m bridge.Message) {
+	if f.cfg.Canary > 0 && m.Topic == f.canaryTopic() {
+		f.echo(m.Payload)
+		return
+	}
 	if m.Echo {
 		return // what we have published ourselves comes back where a rule goes both ways
 	}

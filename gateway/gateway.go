@@ -73,6 +73,10 @@ type Gateway struct {
 	spoolMark *mark
 	spoolSeen uint64 // the next sequence number at the last look
 
+	breaker *breaker
+	clock   *goodClock
+	wear    wear
+
 	uplinks uplinks
 
 	mu       sync.RWMutex // guards what follows; lists are replaced, never changed
@@ -88,7 +92,8 @@ type Gateway struct {
 // Run is the daemon: it returns when ctx ends, or with an error when it cannot start at all.
 // Outputs are safe before anything else starts and are made safe again last.
 func Run(ctx context.Context, cfg *config.Config, hw Hardware, log *slog.Logger) error {
-	g := &Gateway{hw: hw, log: log, boot: bootID(), since: time.Now(), hub: newHub()}
+	g := &Gateway{hw: hw, log: log, boot: bootID(), since: time.Now(), hub: newHub(), breaker: newBreaker(log),
+		clock: newGoodClock(cfg.StateDir, hw.ClockRight, log)}
 	g.cfg.Store(cfg)
 	g.uplinks.tell = func(up bool) { g.outs().Link(up) }
 	g.openOutputs(cfg.Outputs)
@@ -238,6 +243,9 @@ func (g *Gateway) brought(m message, qos byte) error {
 func (g *Gateway) store(m message, qos byte) error {
 	for _, f := range g.bridges() {
 		if _, _, ok := f.cfg.Rules.Out(m.topic); ok && f.cfg.Name != m.from {
+			if m.from != "" && m.from != lanName && g.breaker.circles(m, f.cfg.Name) {
+				return nil
+			}
 			r := messageRecord(m, qos)
 			g.dates.put(&r, 0)
 			_, err := g.spool.Append(r)

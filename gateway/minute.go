@@ -2,7 +2,6 @@ package gateway
 
 import (
 	"os"
-	"sync"
 	"time"
 )
 
@@ -11,10 +10,10 @@ import (
 func (g *Gateway) minute() {
 	g.outs().Refresh()
 	g.dates.look()
+	g.clock.tick()
+	g.wear.note(time.Now(), g.spool.Stats().Written)
 	g.publishHealth()
-	if fields := g.intake.audit.manifest(g.spool.Stats().Next, g.dropped()); fields != nil {
-		g.intake.now("gateway/audit", fields)
-	}
+	g.publishAudit()
 }
 
 // dropped counts the records that were lost, by reason, since the start.
@@ -35,12 +34,18 @@ func (g *Gateway) publishHealth() {
 	sp := map[string]any{"records": st.Records, "bytes": st.Bytes, "oldest": nil, "dropped": g.dropped(),
 		"damaged": st.Damaged, "late_sync": st.LateSyncs, "syncs": st.Syncs,
 		"written": map[string]int64{"records": st.Written.Records, "headers": st.Written.Headers, "fill": st.Written.Fill, "cursors": st.Written.Cursors}}
+	if st.Err != nil {
+		sp["error"] = st.Err.Error()
+	}
+	if day := g.writtenDay(st); day != nil {
+		sp["written_day"] = day
+	}
 	if !st.OldestTime.IsZero() {
 		sp["oldest"] = stamp(st.OldestTime)
 	}
 	bridges, serial, session := map[string]any{}, map[string]any{}, map[string]any{}
 	for _, f := range g.bridges() {
-		bridges[f.cfg.Name] = map[string]any{"sent": f.sent.Load(), "failures": f.failures.Load(), "waiting": f.reader.Waiting()}
+		bridges[f.cfg.Name] = f.health()
 	}
 	for _, m := range g.meshes() {
 		serial[m.cfg.Name], session[m.cfg.Name] = m.counters()
@@ -84,35 +89,4 @@ func (g *Gateway) publishInfo() {
 	}
 	g.hub.publish(message{topic: "gateway/info", retain: true, payload: jsonObject(map[string]any{"id": g.conf().ID,
 		"version": g.hw.Version, "host": host, "managers": managers, "actuators": actuators, "inputs": inputs})})
-}
-
-// auditCount remembers where the last manifest ended.
-type auditCount struct {
-	mu      sync.Mutex
-	next    uint64
-	dropped map[string]uint64
-}
-
-// manifest tells of the records up to next, exclusive, that have come since the last manifest, and
-// of what was dropped since; nil when there is nothing to tell. The first one after a start begins
-// with the first record of this life.
-func (a *auditCount) manifest(next uint64, dropped map[string]uint64) map[string]any {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.dropped == nil {
-		a.next, a.dropped = next, dropped
-		return nil
-	}
-	lost := map[string]uint64{}
-	for reason, n := range dropped {
-		if d := n - a.dropped[reason]; d > 0 {
-			lost[reason] = d
-		}
-	}
-	if next == a.next && len(lost) == 0 {
-		return nil
-	}
-	f := map[string]any{"first": a.next, "last": next - 1, "count": next - a.next, "dropped": lost}
-	a.next, a.dropped = next, dropped
-	return f
 }

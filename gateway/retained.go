@@ -24,8 +24,8 @@ const (
 
 // batch makes the remote messages of states that the rules carry. What has come by way of the disk
 // goes that way, too.
-func (f *forward) batch(list []state) []bridge.Message {
-	var out []bridge.Message
+func (f *forward) batch(list []state) []tracked {
+	var out []tracked
 	made := map[string]origin{}
 	for _, st := range list {
 		remote, rule, ok := f.cfg.Rules.OutBy(st.topic)
@@ -36,7 +36,7 @@ func (f *forward) batch(list []state) []bridge.Message {
 		if m.Retain && len(m.Payload) > 0 {
 			made[remote] = origin{st.topic, true}
 		}
-		out = append(out, m)
+		out = append(out, tracked{key{topic: st.topic}, m})
 	}
 	f.ledger.note(made)
 	return out
@@ -46,9 +46,9 @@ func (f *forward) batch(list []state) []bridge.Message {
 func (f *forward) tidy(ctx context.Context, s *bridge.Session) error {
 	gone := f.ledger.stale(f.stands)
 	for part := range slices.Chunk(gone, 100) {
-		var batch []bridge.Message
+		var batch []tracked
 		for _, remote := range part {
-			batch = append(batch, bridge.Message{Topic: remote, QoS: 1, Retain: true})
+			batch = append(batch, tracked{key{topic: remote}, bridge.Message{Topic: remote, QoS: 1, Retain: true}})
 		}
 		if err := f.deliver(ctx, s, batch...); err != nil {
 			return err
@@ -111,11 +111,11 @@ type newest struct {
 
 const maxNewest = 10_000
 
-// publish publishes the message of a record; one that is older than what is retained goes without
-// the flag. The lock is held until the session has the message, so that none comes between.
-func (n *newest) publish(ctx context.Context, s *bridge.Session, m bridge.Message, seq uint64) (bridge.Receipt, error) {
+// publish has the message of a record published; one that is older than what is retained goes
+// without the flag. The lock is held until the session has the message, so that none comes between.
+func (n *newest) publish(m bridge.Message, seq uint64, by func(bridge.Message) (bridge.Receipt, error)) (bridge.Receipt, error) {
 	if !m.Retain {
-		return s.Publish(ctx, m)
+		return by(m)
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -129,7 +129,7 @@ func (n *newest) publish(ctx context.Context, s *bridge.Session, m bridge.Messag
 		}
 		n.seq[m.Topic] = seq
 	}
-	return s.Publish(ctx, m)
+	return by(m)
 }
 
 // retained gives the flag that a record's message goes out with. A reading that a rule has had

@@ -126,7 +126,8 @@ func TestBacklogAndRetained(t *testing.T) {
 	}
 	defer s.Close(t.Context())
 	for _, seq := range []uint64{7, 5, 7, 8, 6} {
-		r, err := n.publish(t.Context(), s, bridge.Message{Topic: "a", Payload: []byte{'0' + byte(seq)}, QoS: 1, Retain: true}, seq)
+		m := bridge.Message{Topic: "a", Payload: []byte{'0' + byte(seq)}, QoS: 1, Retain: true}
+		r, err := n.publish(m, seq, func(m bridge.Message) (bridge.Receipt, error) { return s.Publish(t.Context(), m) })
 		if err != nil {
 			t.Fatal(err)
 		}

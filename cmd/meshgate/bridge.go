@@ -41,6 +41,6 @@ func bridgeCmd() *cobra.Command {
 		},
 	}
 	test.Flags().StringVar(&file, "config", defaultConfig, "the configuration")
-	root.AddCommand(test)
+	root.AddCommand(test, bridgeImportCmd())
 	return root
 }

@@ -67,44 +67,6 @@ func acknowledged(m *sim.Manager) []string {
 	return all
 }
 
-// TestKilled is the promise: the gateway is killed ten times while numbered readings arrive, and
-// every reading that was acknowledged to the manager reaches the broker.
-func TestKilled(t *testing.T) {
-	const motes, each, kills = 100, 20, 10
-	m, port := simulated(t, sim.Config{Motes: motes, Period: time.Second, Seed: 3, Numbered: true, Count: each, KeepAcked: 1 << 16})
-	broker := freePort(t)
-	mosquitto(t, broker, "max_queued_messages 0")
-	sub := subscriber(t, broker, "meshgate/t1/#")
-	file, _ := site(t, port, broker, "")
-	for i := range kills {
-		p := gatewayProcess(t, "run", "--config", file)
-		want := (i + 1) * 100
-		sub.out.await(t, fmt.Sprintf("reading %d", want), func(all []string) bool { return len(readings(t, all)) >= want })
-		p.kill()
-	}
-	gatewayProcess(t, "run", "--config", file)
-	sub.out.await(t, "every acknowledged reading", func(all []string) bool {
-		return m.Stats().Samples == motes*each && missing(t, m, all) == ""
-	})
-	got := readings(t, sub.out.list())
-	seqs := map[uint64]string{}
-	for _, r := range got {
-		what := fmt.Sprintf("%s %d", r.mac, r.number())
-		if was, ok := seqs[r.Seq]; ok && was != what {
-			t.Errorf("seq %d is %s and %s", r.Seq, was, what)
-		}
-		seqs[r.Seq] = what
-	}
-	if n := len(acknowledged(m)); n < 1000 {
-		t.Errorf("only %d readings were acknowledged", n)
-	}
-	if repeats := len(got) - len(seqs); repeats > 200*kills {
-		t.Errorf("%d repeats in %d kills", repeats, kills)
-	}
-	t.Logf("%d acknowledged, %d received, %d repeats; violations of the protocol: %v",
-		len(acknowledged(m)), len(seqs), len(got)-len(seqs), m.Stats().Violations)
-}
-
 // missing names the first acknowledged reading that the broker does not have.
 func missing(t *testing.T, m *sim.Manager, out []string) string {
 	have := map[string]bool{}

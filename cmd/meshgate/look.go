@@ -80,6 +80,7 @@ func printStatus(out io.Writer, s control.Status) {
 		fmt.Fprintf(out, "; %d wait for %s", b.Waiting, b.Name)
 	}
 	fmt.Fprintln(out)
+	printWear(out, s.Spool.WrittenDay)
 	for _, reason := range slices.Sorted(maps.Keys(s.Spool.Dropped)) {
 		fmt.Fprintf(out, "%d records were lost: %s\n", s.Spool.Dropped[reason], reason)
 	}

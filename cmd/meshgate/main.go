@@ -96,7 +96,7 @@ Try it without hardware:  meshgate run --demo`,
 		statusCmd(), motesCmd(), topologyCmd(), healthCmd(), watchCmd(),
 		setCmd(), callCmd(), oapCmd(), pubCmd(),
 		decodeCmd(), encodeCmd(),
-		bridgeCmd(), portsCmd(), gpioCmd(),
+		bridgeCmd(), portsCmd(), gpioCmd(), spoolCmd(),
 		setupCmd(), configCmd(), reloadCmd(), safeCmd(), serviceCmd(), diagCmd(), passwdCmd(),
 		docsCmd(), versionCmd())
 	return root

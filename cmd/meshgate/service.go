@@ -156,7 +156,7 @@ func unitFor(program, file string, hasGroup func(string) bool) string {
 		}
 		if strings.HasPrefix(line, "Exec") {
 			if head, found := strings.CutSuffix(line, "meshgate "+lastWord(line)+"\n"); found && strings.HasSuffix(head, "/usr/bin/") {
-				line = strings.TrimSuffix(head, "/usr/bin/") + quoted(program) + " " + lastWord(line) + " --config " + quoted(file) + "\n"
+				line = strings.TrimSuffix(head, "/usr/bin/") + unitWord(program) + " " + lastWord(line) + " --config " + unitWord(file) + "\n"
 			}
 		}
 		out = append(out, line)
@@ -170,7 +170,7 @@ func lastWord(line string) string {
 }
 
 // quoted is a word of a command line as systemd.service(5) reads it.
-func quoted(s string) string {
+func unitWord(s string) string {
 	s = strings.NewReplacer(`%`, `%%`, `$`, `$$`).Replace(s)
 	if !strings.ContainsAny(s, " \t\"'\\;") {
 		return s

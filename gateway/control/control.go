@@ -60,6 +60,8 @@ type Spool struct {
 	Bytes   int64             `json:"bytes"`
 	Oldest  *time.Time        `json:"oldest"`
 	Dropped map[string]uint64 `json:"dropped"`
+
+	WrittenDay map[string]int64 `json:"written_day,omitempty"` // bytes a day, by what they are written for
 }
 
 // Output is what an output's pin reads.

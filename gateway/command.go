@@ -52,7 +52,7 @@ func (g *Gateway) execute(ctx context.Context, c command) {
 	default:
 		r := g.switchBy(ctx, strings.TrimSuffix(c.topic, "/set"), c)
 		g.log.Info("command", "topic", c.topic, "stage", r.stage, "error", r.err)
-		g.tray.now(result, r.fields())
+		g.memory.then(func() { g.tray.now(result, r.fields()) })
 	}
 }
 

@@ -106,7 +106,7 @@ func Run(ctx context.Context, cfg *config.Config, hw Hardware, log *slog.Logger)
 	}
 	defer g.spool.Close()
 	g.memory = openMemory(cfg.StateDir, log)
-	defer g.memory.close()
+	defer func() { g.memory.close(); g.tray.empty() }()
 	return g.live(ctx)
 }
 

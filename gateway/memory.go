@@ -18,22 +18,35 @@ import (
 // memory keeps the answers to commands that had an id, so that one that comes again, after a
 // restart too, gets the same answer and switches nothing.
 //
-// It is a file of lines in the state folder, only ever appended to: one before a command is carried
-// out, one with its result after. The first need not be on the disk when the pin is switched: it
-// outlives the process, and when the machine loses power the outputs do too. The second is synced
-// before the result is published, so whoever has an answer can rely on it. A line that is torn or
-// damaged is left out. When the file has grown to several times what is remembered, it is written anew.
+// It is a file of lines in the state folder, only ever appended to: one when a command begins, one
+// with its result. No pin waits for them: a goroutine writes what has come meanwhile, flushes it
+// once, and then lets the results go, in order; so whoever has an answer can rely on it. Of a
+// command that was never answered, a crash may leave no line at all. A line that is torn or damaged
+// is left out. When the file has grown by a good deal, it is written anew.
 type memory struct {
 	path string
 	log  *slog.Logger
+	jobs chan job
+	done chan struct{}
 
-	mu      sync.Mutex
+	mu      sync.Mutex         // never held while the disk is waited for
 	targets map[string][]*memo // oldest first
-	f       *os.File
-	size    int64  // of the file
-	live    int64  // of what was in it when it was written anew
-	told    string // the disk error that was logged last
+
+	// The goroutine's own.
+	f    *os.File
+	size int64  // of the file
+	live int64  // of what was in it when it was written anew
+	told string // the disk error that was logged last
 }
+
+// job is something for the goroutine: a line to write, or what is to happen after those before.
+type job struct {
+	line *memo
+	then func()
+}
+
+// maxJobs bounds what waits for the disk. Beyond it beginnings are not written, and results wait.
+const maxJobs = 1024
 
 // memo is what is remembered of one command; a line of the file.
 type memo struct {
@@ -61,7 +74,8 @@ var (
 // openMemory reads what is remembered. A file that cannot be read is no reason not to start: it is
 // logged, and what comes from now on is remembered.
 func openMemory(dir string, log *slog.Logger) *memory {
-	m := &memory{path: filepath.Join(dir, "commands.jsonl"), log: log, targets: map[string][]*memo{}}
+	m := &memory{path: filepath.Join(dir, "commands.jsonl"), log: log, targets: map[string][]*memo{},
+		jobs: make(chan job, maxJobs), done: make(chan struct{})}
 	data, err := os.ReadFile(m.path)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		m.tell(err)
@@ -75,7 +89,9 @@ func openMemory(dir string, log *slog.Logger) *memory {
 			bad++
 			continue
 		}
-		m.put(&e)
+		if i := m.find(e.Target, e.ID); i < 0 || e.Stage != "" { // the beginning is no news where the end is known
+			m.put(&e)
+		}
 	}
 	if bad > 0 {
 		log.Warn("lines of the remembered commands are damaged and left out", "file", m.path, "lines", bad)
@@ -83,7 +99,35 @@ func openMemory(dir string, log *slog.Logger) *memory {
 	if len(data) > 0 {
 		m.rewrite()
 	}
+	go m.run()
 	return m
+}
+
+// run writes what comes, as many lines at once as there are, until close.
+func (m *memory) run() {
+	defer close(m.done)
+	for j := range m.jobs {
+		batch := []job{j}
+		for more := true; more && len(batch) < maxJobs; {
+			select {
+			case j, ok := <-m.jobs:
+				if more = ok; ok {
+					batch = append(batch, j)
+				}
+			default:
+				more = false
+			}
+		}
+		m.write(batch)
+		for _, j := range batch {
+			if j.then != nil {
+				j.then()
+			}
+		}
+	}
+	if m.f != nil {
+		m.f.Close()
+	}
 }
 
 // put adds a memo, or replaces the one of its id.
@@ -129,7 +173,10 @@ func (m *memory) begin(target string, o order, accepted time.Time) (before resul
 	}
 	e := &memo{Target: target, ID: o.id, Order: o.what(), Accepted: accepted.UTC()}
 	m.put(e)
-	m.append(e)
+	select {
+	case m.jobs <- job{line: e}:
+	default: // the disk is far behind; the end of it will be written
+	}
 	return result{}, false
 }
 
@@ -148,54 +195,62 @@ func (e *memo) answer(o order) result {
 	return r
 }
 
-// end keeps the result of a command that began. It is on the disk when end returns if something
-// was switched.
+// end keeps the result of a command that began.
 func (m *memory) end(target string, o order, r result) {
 	if o.id == "" {
 		return
 	}
 	e := &memo{Target: target, ID: o.id, Order: o.what(), Accepted: r.accepted.UTC(), Stage: r.stage, Done: r.done.UTC()}
 	if r.err != nil {
-		e.Error = r.err.Error()
+		e.Error = words(r.err)
 	}
 	m.mu.Lock()
 	m.put(e)
-	m.append(e)
-	f := m.f
 	m.mu.Unlock()
-	if r.stage == stageRefused || f == nil {
-		return
-	}
-	if err := f.Sync(); err != nil && !errors.Is(err, os.ErrClosed) { // closed: it was written anew, and synced
-		m.mu.Lock()
-		m.tell(err)
-		m.mu.Unlock()
-	}
+	m.jobs <- job{line: e}
 }
 
-// append writes a line, with the lock held.
-func (m *memory) append(e *memo) {
-	line, err := json.Marshal(e)
-	if err != nil {
-		m.tell(err)
-		return
-	}
-	if m.f == nil {
-		if m.f, err = os.OpenFile(m.path, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o640); err != nil {
-			m.f = nil
-			m.tell(err)
-			return
+// then has something done once all that ended before is on the disk.
+func (m *memory) then(do func()) { m.jobs <- job{then: do} }
+
+// write appends lines, and flushes them if one of them is the end of a command that was tried.
+func (m *memory) write(batch []job) {
+	var text bytes.Buffer
+	enc := json.NewEncoder(&text)
+	flush := false
+	for _, j := range batch {
+		if j.line != nil {
+			flush = flush || j.line.Stage != "" && j.line.Stage != stageRefused
+			if err := enc.Encode(j.line); err != nil {
+				m.tell(err)
+			}
 		}
 	}
-	n, err := m.f.Write(append(line, '\n'))
+	if text.Len() == 0 {
+		return
+	}
+	var err error
+	if m.f == nil {
+		m.f, err = os.OpenFile(m.path, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o640)
+	}
+	if err != nil {
+		m.f = nil
+		m.tell(err)
+		return
+	}
+	n, err := m.f.Write(text.Bytes())
 	m.size += int64(n)
-	m.tell(err)
 	if m.size > m.live+maxMemoryFile {
 		m.rewrite()
+		return
 	}
+	if err == nil && flush {
+		err = m.f.Sync()
+	}
+	m.tell(err)
 }
 
-// rewrite replaces the file by one with what is remembered and nothing else, with the lock held.
+// rewrite replaces the file by one with what is remembered and nothing else.
 func (m *memory) rewrite() {
 	if m.f != nil {
 		m.f.Close()
@@ -203,6 +258,7 @@ func (m *memory) rewrite() {
 	}
 	var text bytes.Buffer
 	enc := json.NewEncoder(&text)
+	m.mu.Lock()
 	for _, list := range m.targets {
 		for _, e := range list {
 			if err := enc.Encode(e); err != nil {
@@ -210,6 +266,7 @@ func (m *memory) rewrite() {
 			}
 		}
 	}
+	m.mu.Unlock()
 	err := writeWhole(m.path, text.Bytes())
 	m.tell(err)
 	if err == nil {
@@ -217,7 +274,7 @@ func (m *memory) rewrite() {
 	}
 }
 
-// tell logs a new failure of the disk once, with the lock held.
+// tell logs a new failure of the disk once.
 func (m *memory) tell(err error) {
 	text := ""
 	if err != nil {
@@ -229,14 +286,10 @@ func (m *memory) tell(err error) {
 	m.told = text
 }
 
-// close ends it.
+// close ends it, after all that has come. There must be no more commands.
 func (m *memory) close() {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.f != nil {
-		m.f.Close()
-		m.f = nil
-	}
+	close(m.jobs)
+	<-m.done
 }
 
 // writeWhole replaces a file so that after a crash it is the old one or the new one, whole.

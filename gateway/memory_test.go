@@ -26,7 +26,9 @@ func TestKilledAnywhere(t *testing.T) {
 		o := order{id: fmt.Sprint(i), on: true}
 		m.begin("actuator/led", o, noon)
 		m.end("actuator/led", o, result{id: o.id, stage: stageApplied, accepted: noon, done: noon})
-		after = append(after, m.size)
+		written := make(chan int64)
+		m.then(func() { written <- m.size })
+		after = append(after, <-written)
 	}
 	m.close()
 	whole, err := os.ReadFile(m.path)
@@ -94,6 +96,9 @@ func onceOnly(t *testing.T, rnd *rand.Rand) {
 		}
 		was := fmt.Sprint(g.bank.All())
 		r := g.perform(context.Background(), target, o, time.Now())
+		answered := make(chan struct{})
+		g.memory.then(func() { close(answered) })
+		<-answered
 		key := target + " " + o.id
 		first, came := answers[key]
 		switch {

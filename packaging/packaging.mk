@@ -1,7 +1,7 @@
 # packaging.mk - the packages and the tests of the whole system; included by the Makefile. `make deb` needs Go and git;
 # the rest Debian or Ubuntu, root, and what the scripts of packaging/systest install by themselves.
 
-.PHONY: deb deb-same lintian systest systest-vm systest-all
+.PHONY: deb deb-same lintian systest systest-vm systest-hands systest-all
 
 DEBARCH = $(shell dpkg --print-architecture)
 SYSTEST := packaging/systest
@@ -29,5 +29,10 @@ systest-vm: ## a VM (VMARCH) with GPIO, an LED, a USB adapter that is unplugged,
 	packaging/build-deb.sh -o dist/systest/vm $(VMARCH)
 	$(SYSTEST)/board.sh $(VMARCH) "$$(ls -t dist/systest/vm/*_$(VMARCH).deb | head -1)"
 
+systest-hands: ## a VM (VMARCH) whose lines and LED are switched, watched, killed over, taken away and brought back
+	packaging/build-deb.sh -o dist/systest/vm $(VMARCH)
+	$(SYSTEST)/run-in-vm.sh -a $(VMARCH) -t board -i mosquitto,mosquitto-clients,socat -T 850 \
+		-d "$$(ls -t dist/systest/vm/*_$(VMARCH).deb | head -1)" $(SYSTEST)/hands.sh
+
 systest-all: systest ## that, and VMs of all three architectures
-	for a in amd64 arm64 armhf; do $(MAKE) systest-vm VMARCH=$$a || exit 1; done
+	for a in amd64 arm64 armhf; do $(MAKE) systest-vm systest-hands VMARCH=$$a || exit 1; done

@@ -1,8 +1,10 @@
 package local
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os/exec"
 	"strings"
@@ -212,5 +214,37 @@ func BenchmarkPuback(b *testing.B) {
 			}
 			all.Wait()
 		})
+	}
+}
+
+// An acknowledgement has no properties that its message had, and success for its reason.
+func TestBareAcks(t *testing.T) {
+	t.Parallel()
+	b := startBroker(t, Options{})
+	c, err := net.Dial("tcp", b.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	c.SetDeadline(time.Now().Add(patience))
+	c.Write([]byte{0x10, 14, 0, 4, 'M', 'Q', 'T', 'T', 5, 2, 0, 60, 0, 0, 1, 'k'})
+	read := func() []byte {
+		t.Helper()
+		head := make([]byte, 2)
+		if _, err := io.ReadFull(c, head); err != nil {
+			t.Fatal(err)
+		}
+		body := make([]byte, head[1])
+		if _, err := io.ReadFull(c, body); err != nil {
+			t.Fatal(err)
+		}
+		return append(head, body...)
+	}
+	if ack := read(); ack[0] != 0x20 {
+		t.Fatalf("% x is no CONNACK", ack)
+	}
+	c.Write([]byte{0x32, 14, 0, 1, 'a', 0, 9, 7, 0x26, 0, 1, 'k', 0, 1, 'v', 'x'})
+	if ack := read(); !bytes.HasPrefix([]byte{0x40, ack[1], 0, 9, 0, 0}, ack) {
+		t.Errorf("% x", ack)
 	}
 }

@@ -163,11 +163,18 @@ func (h *hook) OnPacketEncode(cl *mqtt.Client, pk packets.Packet) packets.Packet
 	if pk.FixedHeader.Type != packets.Disconnect {
 		c.waitRoom()
 	}
+	if isAck(pk.FixedHeader.Type) && pk.ReasonCode < packets.ErrUnspecifiedError.Code {
+		pk.Properties, pk.ReasonCode = packets.Properties{}, 0 // the server repeats those of the message, with its QoS for a code
+	}
 	if pk.FixedHeader.Type == packets.Publish && pk.FixedHeader.Qos > 0 && c.flowing.Load() {
 		c.waitWindow()
 	}
 	c.ids.out(&pk)
 	return pk
+}
+
+func isAck(t byte) bool {
+	return t == packets.Puback || t == packets.Pubrec || t == packets.Pubrel || t == packets.Pubcomp
 }
 
 // OnPacketSent counts for OnPacketEncode.

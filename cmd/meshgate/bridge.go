@@ -21,15 +21,15 @@ func bridgeCmd() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			t := newTable(cmd.OutOrStdout(), "BRIDGE", "DIRECTION", "BECOMES", "QOS")
+			t := newTable(cmd.OutOrStdout(), "BRIDGE", "DIRECTION", "BECOMES", "QOS", "RETAIN")
 			crosses := false
 			for _, b := range cfg.Bridges {
-				if remote, qos, ok := b.Rules.Out(args[0]); ok {
-					t.row(cell{b.Name, plain}, cell{"out", plain}, cell{remote, plain}, cell{fmt.Sprint(qos), plain})
+				if remote, r, ok := b.Rules.OutBy(args[0]); ok {
+					t.row(cell{b.Name, plain}, cell{"out", plain}, cell{remote, plain}, cell{fmt.Sprint(r.QoS), plain}, cell{r.Retain.String(), plain})
 					crosses = true
 				}
-				if local, qos, ok := b.Rules.In(args[0]); ok {
-					t.row(cell{b.Name, plain}, cell{"in", plain}, cell{local, plain}, cell{fmt.Sprint(qos), plain})
+				if local, r, ok := b.Rules.InBy(args[0]); ok {
+					t.row(cell{b.Name, plain}, cell{"in", plain}, cell{local, plain}, cell{fmt.Sprint(r.QoS), plain}, cell{r.Retain.String(), plain})
 					crosses = true
 				}
 			}

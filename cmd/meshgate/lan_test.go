@@ -296,3 +296,15 @@ func TestNeighbourOfAnotherAuthority(t *testing.T) {
 		return false
 	})
 }
+
+// TestWillAtTheEnd: when the gateway is stopped it is the end of its clients' connections too; their
+// wills are on the disk before it has ended, and reach the cloud from the next start.
+func TestWillAtTheEnd(t *testing.T) {
+	s := newLANSite(t, lanWays["listen"])
+	s.stopCloud()
+	subscriber(t, s.lan, "nothing", "--will-topic", "dev/will", "--will-payload", "the gateway has gone", "--will-qos", "1", "-i", "left")
+	s.gateway.signal(syscall.SIGTERM)
+	s.startCloud()
+	s.start()
+	s.up.out.awaitLine(t, "0 meshgate/t1/dev/will the gateway has gone")
+}

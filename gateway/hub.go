@@ -39,6 +39,7 @@ type state struct {
 // for this listener alone, because a person who watches slowly must not slow the gateway.
 type tap struct {
 	filter string
+	except string // messages from here are left out
 	ch     chan message
 }
 
@@ -61,7 +62,7 @@ func (h *hub) publish(m message) {
 		m.retain = false
 	}
 	for t := range h.taps {
-		if bridge.Match(t.filter, m.topic) {
+		if (t.except == "" || t.except != m.from) && bridge.Match(t.filter, m.topic) {
 			select {
 			case t.ch <- m:
 			default:
@@ -85,7 +86,11 @@ func (h *hub) keeps(m message) bool {
 }
 
 // listen starts a tap on the topics that match filter; the states there are come first.
-func (h *hub) listen(filter string) (<-chan message, func()) {
+func (h *hub) listen(filter string) (<-chan message, func()) { return h.listenBut(filter, "") }
+
+// listenBut is listen without what comes from somewhere: who sends a flood does not crowd out of its
+// own tap what others say.
+func (h *hub) listenBut(filter, except string) (<-chan message, func()) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	var have []message
@@ -94,7 +99,7 @@ func (h *hub) listen(filter string) (<-chan message, func()) {
 			have = append(have, s.message)
 		}
 	}
-	t := &tap{filter, make(chan message, tapSize+len(have))}
+	t := &tap{filter, except, make(chan message, tapSize+len(have))}
 	for _, m := range have {
 		t.ch <- m
 	}

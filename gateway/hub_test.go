@@ -68,3 +68,32 @@ func TestHubNewer(t *testing.T) {
 		t.Errorf("got %+v", list)
 	}
 }
+
+// A flood of one side does not crowd out what others say of the tap that leaves that side out.
+func TestHubListenBut(t *testing.T) {
+	h := newHub()
+	ch, stop := h.listenBut("#", lanName)
+	defer stop()
+	for range 10 * tapSize {
+		h.publish(message{topic: "flood", from: lanName, stored: true})
+	}
+	h.publish(message{topic: "mote/1/temperature", payload: []byte("1")})
+	if got := fmt.Sprint(topics(ch)); got != "[mote/1/temperature=1]" {
+		t.Errorf("got %s", got)
+	}
+}
+
+// What others have retained is kept within bounds; beyond them it is live only, and the gateway's own
+// is kept all the same.
+func TestHubBounds(t *testing.T) {
+	h := newHub()
+	h.publish(message{topic: "dev", retain: true, stored: true, from: lanName})
+	for i := range maxBrought + 5 {
+		h.publish(message{topic: fmt.Sprint("x/", i), retain: true, stored: true, from: "cloud"})
+	}
+	h.publish(message{topic: "x/1", payload: []byte("new"), retain: true, stored: true, from: "cloud"})
+	h.publish(message{topic: "actuator/led/state", retain: true})
+	if n := len(h.states); n != maxBrought+1 || string(h.states["x/1"].payload) != "new" {
+		t.Errorf("%d states, x/1 %q", n, h.states["x/1"].payload)
+	}
+}

@@ -64,7 +64,7 @@ func (l *lan) once(ctx context.Context, up func(...any)) error {
 	}
 	defer s.Close()
 	reread := l.watchFiles(s)
-	live, stop := l.g.hub.listen("#")
+	live, stop := l.g.hub.listenBut("#", lanName)
 	defer stop()
 	look := time.NewTicker(time.Second)
 	defer look.Stop()
@@ -77,7 +77,7 @@ func (l *lan) once(ctx context.Context, up func(...any)) error {
 		version, more = l.states(s, version)
 		select {
 		case m := <-live:
-			if !m.retain && m.from != lanName { // what is retained is a state
+			if !m.retain { // what is retained is a state
 				s.Publish(m.topic, m.payload, m.retain) // what it cannot take it counts in its Stats
 			}
 		case <-more:

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/meshgate/meshgate/bridge/brokertest"
 	"github.com/meshgate/meshgate/gateway/control"
 	"github.com/meshgate/meshgate/smartmesh/sim"
 )
@@ -212,5 +213,21 @@ func awaitFile(t *testing.T, file, text string) {
 		case <-limit:
 			t.Fatalf("%s is still %s", file, data)
 		}
+	}
+}
+
+// The broker inside speaks TLS with the certificate it was given.
+func TestLANOverTLS(t *testing.T) {
+	ca := brokertest.NewCA(t)
+	cert := ca.Issue("localhost", time.Now().Add(-time.Hour), time.Now().Add(time.Hour))
+	port, file, socket := inside(t, fmt.Sprintf(", tls: {cert: %q, key: %q}", cert.CertFile, cert.KeyFile))
+	gatewayProcess(t, "run", "--config", file)
+	awaitStatus(t, socket, func(st control.Status) bool { return st.OK })
+	sub := subscriber(t, port, "#", "--cafile", ca.File())
+	sub.out.awaitLine(t, "1 gateway/status ", `"online"`)
+	pub(t, port, "dev/a", "in secret", "--cafile", ca.File())
+	sub.out.awaitLine(t, "0 dev/a in secret")
+	if out, err := exec.Command("mosquitto_pub", "-p", fmt.Sprint(port), "-t", "dev/b", "-m", "1").CombinedOutput(); err == nil {
+		t.Errorf("in the clear: %s", out)
 	}
 }

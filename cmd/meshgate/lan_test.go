@@ -264,8 +264,13 @@ func TestNeighbour(t *testing.T) {
 	mosquitto(t, plain, conf...)
 	awaitStatus(t, s.socket, func(st control.Status) bool { return st.OK })
 	subscriber(t, plain, "#").out.awaitLine(t, "1 gateway/status", `"online"`)
+	s.dropOutput(plain)
+}
 
-	s.gateway.signal(syscall.SIGTERM) // an output that goes away takes its retained topic with it
+// dropOutput: an output that goes away takes its retained topics with it, on both sides.
+func (s *lanSite) dropOutput(plain int) {
+	t := s.t
+	s.gateway.signal(syscall.SIGTERM)
 	text, err := os.ReadFile(s.file)
 	if err != nil {
 		t.Fatal(err)

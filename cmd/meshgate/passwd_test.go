@@ -51,6 +51,11 @@ func TestPasswd(t *testing.T) {
 	}
 	right("anna", "new", false)
 	right("bob", "two words", true)
+}
+
+func TestPasswdRefuses(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "users")
+	writeText(t, file, "# nobody\n")
 	for _, s := range []struct {
 		in   string
 		args []string

@@ -57,7 +57,11 @@ func (g *Gateway) outputChanged(r gpio.Reading) {
 	if r.Known {
 		state = onOff(r.On)
 	}
-	g.showPin(g.pinLink(&g.outputs, r.Name), r, state)
+	l := g.pinLink(&g.outputs, r.Name)
+	if l == nil {
+		return // its last word: a changed configuration has taken it away
+	}
+	g.showPin(l, r, state)
 	f := map[string]any{"state": state}
 	if r.Known && r.Dims {
 		f["brightness"] = r.Brightness

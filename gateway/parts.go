@@ -12,7 +12,6 @@ import (
 
 	"github.com/meshgate/meshgate/gateway/config"
 	"github.com/meshgate/meshgate/gateway/control"
-	"github.com/meshgate/meshgate/gpio"
 )
 
 // wish is a part that a configuration asks for: a manager, a bridge, the LAN side, the HTTP door.
@@ -282,62 +281,4 @@ func (g *Gateway) readers(cfg *config.Config) []string {
 	}
 	slices.Sort(names)
 	return slices.Compact(names)
-}
-
-// changePins opens the outputs anew when one of them has changed, for they look at each other, and
-// the hands when anything that they look at has. Outputs pass through their safe states.
-func (g *Gateway) changePins(cfg *config.Config, change *control.Change) {
-	outputs := !reflect.DeepEqual(g.outConf, cfg.Outputs)
-	hands := g.hands == nil || outputs || !reflect.DeepEqual(g.hands.cfg.Inputs, cfg.Inputs) ||
-		!reflect.DeepEqual(g.hands.cfg.Automations, cfg.Automations)
-	if hands && g.hands != nil {
-		g.hands.close()
-		if len(g.hands.cfg.Inputs) > 0 {
-			change.Restarted = append(change.Restarted, "inputs")
-		}
-	}
-	if outputs {
-		g.closeOutputs()
-		g.openOutputs(cfg.Outputs)
-		change.Restarted = append(change.Restarted, "actuators")
-	}
-	if hands {
-		g.openHands(cfg)
-	}
-}
-
-func (g *Gateway) openOutputs(outs []gpio.Output) {
-	names := map[string]*link{}
-	for _, o := range outs {
-		names[o.Name] = g.links.add("output", o.Name, o.Pin)
-	}
-	g.mu.Lock()
-	gone := g.outputs
-	g.outputs, g.outConf = names, outs
-	g.mu.Unlock()
-	g.forgetPins("actuator/", gone, names)
-	bank := gpio.Open(outs, g.hw.GPIO, g.outputChanged, g.log)
-	g.mu.Lock()
-	g.bank = bank
-	g.mu.Unlock()
-	g.uplinks.again()
-}
-
-func (g *Gateway) closeOutputs() {
-	if b := g.outs(); b != nil {
-		if err := b.Close(); err != nil {
-			g.log.Error("not all outputs are safe", "error", err)
-		}
-	}
-}
-
-// forgetPins takes away the links of pins that were open before, and the states of those that are
-// not any more.
-func (g *Gateway) forgetPins(topics string, gone, now map[string]*link) {
-	for name, l := range gone {
-		g.links.remove(l)
-		if now[name] == nil {
-			g.forget(topics + name + "/")
-		}
-	}
 }

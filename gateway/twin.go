@@ -19,7 +19,7 @@ type twin struct {
 }
 
 const (
-	twinAfter  = 4
+	twinAfter  = 12 // a record that the broker does not allow is found and held back before (parking.go)
 	twinPause  = 2 * time.Minute
 	twinSpread = 3 * time.Minute // the two come back at different times
 	twinLasts  = time.Hour

@@ -56,11 +56,26 @@ func TestReload(t *testing.T) {
 		t.Errorf("reload: %d %s%s", code, out, errs)
 	}
 
+	applyByCommand(t, file, socket, fmt.Sprintf("127.0.0.1:%d", port))
+	awaitStatus(t, socket, func(s control.Status) bool { return s.OK })
+	if s := m.Stats(); s.Sessions != 1 {
+		t.Errorf("%d sessions with the manager", s.Sessions)
+	}
+}
+
+// applyByCommand keeps what works, and takes back what does not.
+func applyByCommand(t *testing.T, file, socket, broker string) {
+	t.Helper()
+	good, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	change := func(from, to string) string { return strings.Replace(string(good), from, to, 1) }
 	next := filepath.Join(t.TempDir(), "next.yaml")
 	if err := os.WriteFile(next, []byte(change("name: cloud", "name: cloud, client_id: other")), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	out, errs, code = meshgate(t, "", "config", "apply", next, "--confirm", "1m", "--socket", socket)
+	out, errs, code := meshgate(t, "", "config", "apply", next, "--confirm", "1m", "--socket", socket)
 	if code != 0 || !strings.Contains(out, "kept") {
 		t.Errorf("apply of what works: %d %s%s", code, out, errs)
 	}
@@ -73,17 +88,13 @@ func TestReload(t *testing.T) {
 	if fi, err := os.Stat(file); err != nil || fi.Mode().Perm() != 0o600 {
 		t.Errorf("mode %v, %v", fi.Mode(), err)
 	}
-	typo := change(fmt.Sprintf("127.0.0.1:%d", port), "127.0.0.1:1")
+	typo := change(broker, "127.0.0.1:1")
 	if err := os.WriteFile(next, []byte(typo), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	_, errs, code = meshgate(t, "", "config", "apply", next, "--confirm", "3s", "--socket", socket)
 	if code != exitFailed || !strings.Contains(errs, "taken back") {
 		t.Errorf("apply of a typo: %d %s", code, errs)
-	}
-	awaitStatus(t, socket, func(s control.Status) bool { return s.OK })
-	if s := m.Stats(); s.Sessions != 1 {
-		t.Errorf("%d sessions with the manager", s.Sessions)
 	}
 }
 

@@ -16,9 +16,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
-	"github.com/meshgate/meshgate/bridge"
 	"github.com/meshgate/meshgate/gateway/config"
-	"github.com/meshgate/meshgate/gateway/control"
 )
 
 // answers are all that setup asks for.
@@ -82,9 +80,7 @@ again at any time: what is configured is the default, and the old file is kept b
 func (s *setup) run(ctx context.Context, socket string) error {
 	s.defaults()
 	s.ask("id", "Name of this gateway", &s.a.ID)
-	if err := s.manager(ctx); err != nil {
-		return err
-	}
+	s.manager(ctx, socket)
 	if err := s.broker(ctx, socket); err != nil {
 		return err
 	}
@@ -148,130 +144,6 @@ func (s *setup) say(what string, err error) {
 		return
 	}
 	fmt.Fprintf(s.out, "  %-14s ok\n", what)
-}
-
-// manager finds the port on which one answers.
-func (s *setup) manager(ctx context.Context) error {
-	try := findPorts(s.root)
-	if s.a.Port != "" && s.a.Port != "auto" {
-		try = []string{s.a.Port}
-	}
-	if s.untested {
-		try = nil
-	}
-	found := ""
-	for _, p := range try {
-		if found != "" {
-			break
-		}
-		mac, err := probe(ctx, p, s.ports.open)
-		if err == nil {
-			found = p
-			fmt.Fprintf(s.out, "  %s: manager %s\n", p, mac)
-		} else {
-			fmt.Fprintf(s.out, "  %s: %v\n", p, err)
-		}
-	}
-	switch {
-	case found != "":
-		s.a.Port = found
-	case s.a.Port == "":
-		fmt.Fprintln(s.out, "  No manager was found. The port is looked for again whenever the daemon is without one.")
-		s.a.Port = "/dev/smartmesh-api"
-	case !s.untested:
-		fmt.Fprintln(s.out, "  No manager answers there now (does meshgate run already and hold the port?); the daemon keeps trying.")
-	}
-	s.ask("port", "Port of the manager", &s.a.Port)
-	return nil
-}
-
-// broker asks for the broker and tests it until it works, or the person wants to go on without.
-func (s *setup) broker(ctx context.Context, socket string) error {
-	for {
-		s.ask("broker", "URL of the broker (mqtts://HOST; none)", &s.a.Broker)
-		if s.a.Broker == "none" || s.a.Broker == "" {
-			return nil
-		}
-		u, err := bridge.ParseURL(s.a.Broker)
-		if err != nil {
-			if s.yes || s.given("broker") {
-				return status{exitUsage, err}
-			}
-			fmt.Fprintf(s.out, "  %v\n", err)
-			continue
-		}
-		if !u.Secure() && !u.Loopback() && !s.a.Plaintext {
-			s.a.Plaintext = s.confirm("Not encrypted: whoever is on the way can read and command. Go on like that? (yes/no)")
-			if !s.a.Plaintext {
-				if s.yes || s.given("broker") {
-					return status{exitUsage, fmt.Errorf("%s is not encrypted: use mqtts://, or say --plaintext", s.a.Broker)}
-				}
-				continue
-			}
-		}
-		s.login(u)
-		if s.untested {
-			return nil
-		}
-		if err := s.tryBroker(ctx, socket); err == nil {
-			return nil
-		} else if s.yes || s.given("broker") {
-			return err
-		}
-		if s.confirm("Write it all the same? (yes/no)") {
-			return nil
-		}
-	}
-}
-
-// login asks for what the broker wants to know of us.
-func (s *setup) login(u bridge.URL) {
-	if s.a.Username == "" {
-		s.a.Username = "none"
-	}
-	s.ask("username", "User name (none)", &s.a.Username)
-	if s.a.Username == "none" {
-		s.a.Username = ""
-	}
-	if s.a.Username != "" && !s.yes && !s.given("password-file") && s.terminal != nil {
-		fmt.Fprint(s.out, "Password (nothing typed: as it is in the file): ")
-		typed, err := term.ReadPassword(int(s.terminal.Fd()))
-		fmt.Fprintln(s.out)
-		if err == nil && len(typed) > 0 {
-			s.a.password = string(typed)
-			s.a.PasswordFile = filepath.Join(filepath.Dir(s.file), "cloud.password")
-		}
-	}
-	if s.a.Username == "" {
-		s.a.PasswordFile = ""
-	}
-	if u.Secure() {
-		s.ask("ca", "File of the authority that signed its certificate (nothing: the system's)", &s.a.CA)
-	}
-}
-
-// tryBroker tests the answers with the client id of the daemon, or, when it runs, with another, for
-// two with one id throw each other out.
-func (s *setup) tryBroker(ctx context.Context, socket string) error {
-	passwordFile := s.at(s.a.PasswordFile)
-	if s.a.password != "" {
-		dir, err := os.MkdirTemp("", "meshgate-setup-")
-		if err != nil {
-			return err
-		}
-		defer os.RemoveAll(dir)
-		passwordFile = filepath.Join(dir, "password")
-		if err := os.WriteFile(passwordFile, []byte(s.a.password), 0o600); err != nil {
-			return err
-		}
-	}
-	id := "meshgate-" + s.a.ID
-	if _, err := control.Find(config.Default().StateDir); err == nil || socket != "" {
-		id += "-setup"
-	}
-	fmt.Fprintf(s.out, "Testing %s\n", s.a.Broker)
-	cfg := bridge.Config{Name: "cloud", URL: s.a.Broker, ClientID: id, Username: s.a.Username, PasswordFile: passwordFile, TLS: bridge.TLS{CA: s.at(s.a.CA)}}
-	return testBroker(ctx, cfg, "meshgate/"+s.a.ID+"/gateway/setup", s.say)
 }
 
 // at is where a path of the configuration leads: it starts from the folder of the file.

@@ -28,6 +28,21 @@ managers:
     port: %s
     # temperature: {every: 30s}                # the report rate of every mote
 `, yamlText(a.ID), yamlText(a.Port))
+	a.bridge(p)
+	if a.LED != "" && a.LED != "none" {
+		p("\nactuators:                                     # what commands may switch\n  led: {pin: %s, safe: off}\n", yamlText(a.LED))
+	} else {
+		p("\n# actuators:                                   # what commands may switch\n#   led: {pin: \"led:ACT\", safe: off}\n")
+	}
+	p(`
+# http: {listen: "127.0.0.1:8080"}             # /healthz, /readyz, /metrics
+# spool: {max_size: 256MiB, when_full: drop-oldest}
+`)
+	return b.String()
+}
+
+// bridge writes the section of the broker, or how it would look.
+func (a answers) bridge(p func(string, ...any)) {
 	if a.Broker != "" && a.Broker != "none" {
 		p("\nbridges:\n  - name: cloud\n    url: %s\n", yamlText(a.Broker))
 		if a.Username != "" {
@@ -45,16 +60,6 @@ managers:
 	} else {
 		p("\n# No broker: readings are kept on the disk until there is one.\n# bridges:\n#   - {name: cloud, url: \"mqtts://broker.example.net:8883\"}\n")
 	}
-	if a.LED != "" && a.LED != "none" {
-		p("\nactuators:                                     # what commands may switch\n  led: {pin: %s, safe: off}\n", yamlText(a.LED))
-	} else {
-		p("\n# actuators:                                   # what commands may switch\n#   led: {pin: \"led:ACT\", safe: off}\n")
-	}
-	p(`
-# http: {listen: "127.0.0.1:8080"}             # /healthz, /readyz, /metrics
-# spool: {max_size: 256MiB, when_full: drop-oldest}
-`)
-	return b.String()
 }
 
 // yamlText quotes what is not a plain word or path.

@@ -58,17 +58,16 @@ func messageRecord(m message, qos byte) spool.Record {
 // damaged in a way that its check sum did not show. Historical marks what waited for a connection.
 func render(r spool.Record, historical bool) (message, error) {
 	m := message{topic: r.Topic, retain: r.Retain}
-	bad := fmt.Errorf("gateway: record %d (%s) of kind %d cannot be read", r.Seq, r.Topic, r.Kind)
 	switch r.Kind {
 	case kindMessage:
 		if len(r.Payload) < 2 || len(r.Payload) < 2+int(r.Payload[1]) {
-			return m, bad
+			return m, unreadable(r)
 		}
 		from, body, _ := bytesAt(r.Payload[2:], int(r.Payload[1]))
 		m.from, m.payload = string(from), body
 	case kindSample:
 		if len(r.Payload) < 4 {
-			return m, bad
+			return m, unreadable(r)
 		}
 		m.payload = renderSample(r, historical)
 	case kindData:
@@ -76,13 +75,17 @@ func render(r spool.Record, historical bool) (message, error) {
 	case kindObject:
 		body, ok := bytes.CutSuffix(r.Payload, []byte("}"))
 		if !ok {
-			return m, bad
+			return m, unreadable(r)
 		}
 		m.payload = appendTail(bytes.Clone(body), r, historical)
 	default:
-		return m, bad
+		return m, unreadable(r)
 	}
 	return m, nil
+}
+
+func unreadable(r spool.Record) error {
+	return fmt.Errorf("gateway: record %d (%s) of kind %d cannot be read", r.Seq, r.Topic, r.Kind)
 }
 
 func bytesAt(b []byte, n int) (head, tail []byte, ok bool) {
@@ -96,15 +99,25 @@ func bytesAt(b []byte, n int) (head, tail []byte, ok bool) {
 // kept in hundredths of a degree, analog values in millivolts, digital ones have no unit.
 func renderSample(r spool.Record, historical bool) []byte {
 	raw := int32(binary.BigEndian.Uint32(r.Payload))
-	value, unit := strconv.Itoa(int(raw)), ""
+	b := make([]byte, 0, 192)
+	b = append(b, `{"time":"`...)
+	b = r.Time.UTC().AppendFormat(b, timeFormat)
+	b = append(b, `","value":`...)
 	switch {
 	case strings.HasSuffix(r.Topic, "/temperature"):
-		value, unit = strconv.FormatFloat(float64(raw)/100, 'f', -1, 64), `,"unit":"C"`
+		b = strconv.AppendFloat(b, float64(raw)/100, 'f', -1, 64)
+		b = append(b, `,"unit":"C"`...)
 	case strings.Contains(r.Topic, "/analog/"):
-		unit = `,"unit":"mV"`
+		b = strconv.AppendInt(b, int64(raw), 10)
+		b = append(b, `,"unit":"mV"`...)
+	default:
+		b = strconv.AppendInt(b, int64(raw), 10)
 	}
-	return fmt.Appendf(nil, `{"time":%q,"value":%s%s,"seq":%d,"time_quality":%q,"manager":%q%s}`,
-		stamp(r.Time), value, unit, r.Seq, quality(r), r.Payload[4:], waited(historical))
+	b = append(b, `,"seq":`...)
+	b = strconv.AppendUint(b, r.Seq, 10)
+	b = append(append(append(b, `,"time_quality":"`...), quality(r)...), `","manager":`...)
+	b = strconv.AppendQuote(b, string(r.Payload[4:]))
+	return append(append(b, waited(historical)...), '}')
 }
 
 // appendTail ends an open JSON object with the record's time and number.

@@ -83,12 +83,12 @@ func drainSpool(b *testing.B, n int) (rate, cpu, allocs float64) {
 		OpenPort: func(context.Context, string) (io.ReadWriteCloser, error) { return nil, io.EOF }}
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
-	busy := cpuTime()
+	busy := ownCPU()
 	done := make(chan error, 1)
 	go func() { done <- gateway.Run(ctx, cfg, hw, slog.New(slog.DiscardHandler)) }()
 	got := <-count
 	runtime.ReadMemStats(&after)
-	used := cpuTime() - busy
+	used := ownCPU() - busy
 	cancel()
 	check(b, <-done)
 	if got.n != n {
@@ -131,7 +131,7 @@ func drainClient(b *testing.B, n int) (rate, cpu float64) {
 	}
 	defer c.Disconnect(100)
 	count := count(b, port, n)
-	busy := cpuTime()
+	busy := ownCPU()
 	flight := make(chan mqtt.Token, 100)
 	go func() {
 		for i := range n {
@@ -143,7 +143,7 @@ func drainClient(b *testing.B, n int) (rate, cpu float64) {
 	for t := range flight {
 		t.Wait()
 	}
-	return (<-count).rate(), float64((cpuTime() - busy).Microseconds()) / float64(n)
+	return (<-count).rate(), float64((ownCPU() - busy).Microseconds()) / float64(n)
 }
 
 func check(b *testing.B, err error) {
@@ -153,7 +153,7 @@ func check(b *testing.B, err error) {
 	}
 }
 
-func cpuTime() time.Duration {
+func ownCPU() time.Duration {
 	var u syscall.Rusage
 	if syscall.Getrusage(syscall.RUSAGE_SELF, &u) != nil {
 		return 0

@@ -30,13 +30,6 @@ func (u *uplinks) drop(name string) {
 	u.say()
 }
 
-// again tells outputs that have just been opened.
-func (u *uplinks) again() {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	u.say()
-}
-
 func (u *uplinks) say() {
 	any := len(u.up) == 0
 	for _, up := range u.up {

@@ -20,7 +20,7 @@ func TestKilledWhileSwitching(t *testing.T) {
 	file, _ := site(t, port, broker, "")
 	const set = "meshgate/t1/actuator/led/set"
 	online := func(n int) {
-		sub.out.await(t, fmt.Sprintf("start %d", n), func(all []string) bool { return count(all, `"reason":"started"`) >= n })
+		sub.out.await(t, fmt.Sprintf("start %d", n), func(all []string) bool { return occurrences(all, `"reason":"started"`) >= n })
 	}
 	for i := range kills {
 		p := gatewayProcess(t, "run", "--config", file)
@@ -33,10 +33,10 @@ func TestKilledWhileSwitching(t *testing.T) {
 	}
 	gatewayProcess(t, "run", "--config", file)
 	online(kills + 1)
-	answers := func(id string) int { return count(sub.out.list(), "led/result", fmt.Sprintf(`"id":%q`, id)) }
+	answers := func(id string) int { return occurrences(sub.out.list(), "led/result", fmt.Sprintf(`"id":%q`, id)) }
 	pub(t, broker, set, `{"state":"off","id":"settled"}`) // what the last session left behind is answered before this
 	sub.out.awaitLine(t, "led/result", `"settled"`)
-	before := count(sub.out.list(), "led/state", `"state":"on"`)
+	before := occurrences(sub.out.list(), "led/state", `"state":"on"`)
 	for i := range kills {
 		id := fmt.Sprintf("k%d", i)
 		had := answers(id)
@@ -55,13 +55,13 @@ func TestKilledWhileSwitching(t *testing.T) {
 			t.Errorf("%s was answered, and then again: %s", id, last)
 		}
 	}
-	if n := count(sub.out.list(), "led/state", `"state":"on"`); n != before {
+	if n := occurrences(sub.out.list(), "led/state", `"state":"on"`); n != before {
 		t.Errorf("the LED went on %d times for repeats", n-before)
 	}
 }
 
-// count counts the lines that hold all the words.
-func count(lines []string, words ...string) int {
+// occurrences counts the lines that hold all the words.
+func occurrences(lines []string, words ...string) int {
 	n := 0
 	for _, line := range lines {
 		if holds(strings.TrimSpace(line), words) {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -210,9 +211,22 @@ type tracked struct {
 	bridge.Message
 }
 
+// stateWindow is how many states may be on their way without their PUBACK: few, so that at the start
+// of a session on a slow line live readings do not wait behind all of them.
+const stateWindow = 10
+
 // deliver publishes messages, but for those that are held back, and waits until the broker has
 // them all.
 func (f *forward) deliver(ctx context.Context, s *bridge.Session, batch ...tracked) error {
+	for part := range slices.Chunk(batch, stateWindow) {
+		if err := f.deliverPart(ctx, s, part); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (f *forward) deliverPart(ctx context.Context, s *bridge.Session, batch []tracked) error {
 	receipts := map[key]bridge.Receipt{}
 	for _, m := range batch {
 		if f.park.holds(m.key) {

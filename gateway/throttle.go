@@ -8,9 +8,9 @@ import (
 
 const (
 	// maxQueueing is how long a live reading may wait behind what is on its way of the backlog.
-	maxQueueing = 300 * time.Millisecond
+	maxQueueing = 150 * time.Millisecond
 	// longTrip is a round trip that has queueing in it, whatever the shortest one was.
-	longTrip = 1500 * time.Millisecond
+	longTrip = time.Second
 
 	firstPace      = 4 << 10 // bytes on the way at the begin of a session
 	leastPace      = 256

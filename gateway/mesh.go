@@ -294,6 +294,9 @@ func (m *mesh) call(ctx context.Context, r control.CallRequest) (json.RawMessage
 	if err != nil {
 		return nil, err
 	}
+	if r.Command == "subscribe" {
+		return m.subscribe(ctx, s, r.Fields)
+	}
 	return s.Call(ctx, r.Command, r.Fields)
 }
 

@@ -155,3 +155,27 @@ func TestEveryCommand(t *testing.T) {
 		t.Logf("%d of %d confirmed, the others refused by the manager", confirmed, len(smartmesh.Commands()))
 	})
 }
+
+// TestSubscribeTakesNothing: whoever subscribes on the gateway's session, it goes on getting its readings, and
+// acknowledges them.
+func TestSubscribeTakesNothing(t *testing.T) {
+	inWorld(t, twoMotes, func(w *world) {
+		w.withRequests()
+		w.start()
+		w.until("readings", func() bool { return w.readings() >= 2 })
+		for i, fields := range []string{`{"filter":0,"unackFilter":0}`, `{"filter":16,"unackFilter":16}`, `{"filter":"0xff","unackFilter":255}`} {
+			a := w.request("manager/main", fmt.Sprint("s", i), `"command":"subscribe","fields":`+fields)
+			before := w.readings()
+			w.until("readings", func() bool { return w.readings() >= before+4 })
+			if !a.OK || a.Fields["RC"] != 0.0 {
+				t.Errorf("%s: %+v", fields, a)
+			}
+		}
+		if a := w.request("manager/main", "bad", `"command":"subscribe","fields":{"filter":0}`); a.Stage != "refused" {
+			t.Errorf("without a field: %+v", a)
+		}
+		if st := w.sim.Stats(); st.Unreliable > 0 || st.Sessions != 1 || len(st.Violations) > 0 {
+			t.Errorf("%d unacknowledged, %d sessions, violations %v", st.Unreliable, st.Sessions, st.Violations)
+		}
+	})
+}

@@ -64,6 +64,9 @@ Responses give numbers, and leave out what an older manager does not send.
 - *secret*: carries a key or password. Refused over MQTT unless allowed, and shown as "(secret)" in results even then.
 - *changes*: has an effect beyond reading. When its response is lost it may or may not have been carried out.
 
+` + "`subscribe`" + ` takes nothing from the gateway, whose session it is: the types that it wants stay, and stay acknowledged. A program
+that wants a subscription of its own comes by the shared port.
+
 `
 
 // writeAPI writes the page.

@@ -2,6 +2,9 @@ package smartmesh
 
 import (
 	"context"
+	"encoding/binary"
+	"encoding/json"
+	"fmt"
 	"time"
 )
 
@@ -123,6 +126,16 @@ func (s *Session) Reset(ctx context.Context, what ResetType, mac MAC) error {
 func (s *Session) Subscribe(ctx context.Context, filter, unack Filter) error {
 	_, err := call(ctx, s, subscribe, subscribeRequest{filter, unack})
 	return err
+}
+
+// ParseSubscribe reads the fields of a subscribe in their JSON form.
+func ParseSubscribe(fields json.RawMessage) (filter, unack Filter, err error) {
+	payload, err := specs[subscribe.id].req.parse(fields)
+	if err != nil {
+		return 0, 0, fmt.Errorf("%w: %s: %w", ErrArgument, subscribe.name, err)
+	}
+	be := binary.BigEndian
+	return Filter(be.Uint32(payload)), Filter(be.Uint32(payload[4:])), nil
 }
 
 // GetTime reads the manager's clock, and notes when it did; see Clock.

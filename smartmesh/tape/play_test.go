@@ -1,6 +1,7 @@
 package tape_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/hex"
 	"errors"
@@ -264,4 +265,46 @@ func hearing(t *testing.T, p *tape.Player) []said {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return e.all
+}
+
+// TestPlayUnrecordedTime: a recording in which nobody asks for the time has one nevertheless, by its readings.
+func TestPlayUnrecordedTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		entries, _, _ := recorded(t)
+		timeless := slices.DeleteFunc(slices.Clone(entries), func(e tape.Entry) bool {
+			b, err := hdlc.NewReader(bytes.NewReader(e.Data)).Next()
+			return err == nil && len(b) > 1 && b[1] == 0x17
+		})
+		if len(timeless) == len(entries) {
+			t.Fatal("nobody has asked for the time")
+		}
+		want, got := timeIn(t, entries), timeIn(t, timeless)
+		if d := got.UTC.Sub(want.UTC); d > 0 || d < -2*time.Second {
+			t.Errorf("%v, not %v", got.UTC, want.UTC)
+		}
+	})
+}
+
+// timeIn is what the player of a recording says the time is, after a minute.
+func timeIn(t *testing.T, entries []tape.Entry) smartmesh.TimeInfo {
+	t.Helper()
+	p := tape.NewPlayer(entries)
+	ours, theirs := net.Pipe()
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	wg.Go(func() { p.Serve(t.Context(), theirs) })
+	s, err := smartmesh.Connect(t.Context(), ours, smartmesh.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if err := s.Subscribe(t.Context(), 0xf6, 0); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(time.Minute)
+	now, err := s.GetTime(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return now
 }

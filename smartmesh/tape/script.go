@@ -3,6 +3,7 @@ package tape
 import (
 	"bytes"
 	"encoding/binary"
+	"math"
 	"time"
 )
 
@@ -41,6 +42,7 @@ type script struct {
 	cues      []cue
 	exchanges []exchange
 	length    time.Duration
+	clock     time.Time // what the manager's clock showed when the recording began, to the second or so; zero: nobody knows
 }
 
 // makeScript makes a recording playable. Of what the manager said it leaves out what only answers: the player does that by
@@ -81,6 +83,7 @@ func makeScript(all []Entry) script {
 			}
 			open = open && (p == nil || p[1] != kindMgrHello)
 			s.cues = append(s.cues, cue{at, p, e.Data})
+			s.learn(p, at)
 		}
 	}
 	s.length = at
@@ -100,7 +103,7 @@ func (s *script) answer(number byte, request []byte, now time.Duration) ([]byte,
 		found = i
 	}
 	if found < 0 {
-		return nil, false
+		return s.estimated(number, now)
 	}
 	e := s.exchanges[found]
 	if number == kindGetTime {
@@ -109,12 +112,46 @@ func (s *script) answer(number byte, request []byte, now time.Duration) ([]byte,
 	return e.response, true
 }
 
+// learn takes the time of a reading as a sign of the manager's clock: it was that late when the reading came, and hardly
+// later for the one that was fastest.
+//
+//	notifData: type u8 4, utcSecs u64, utcUsecs u32, ...
+func (s *script) learn(p []byte, at time.Duration) {
+	const kindData, size = 4, packetHead + 1 + 8 + 4
+	if len(p) < size || p[1] != kindNotification || p[packetHead] != kindData {
+		return
+	}
+	be := binary.BigEndian
+	secs := be.Uint64(p[packetHead+1:])
+	if secs > math.MaxUint32 {
+		return
+	}
+	clock := time.Unix(int64(secs), int64(be.Uint32(p[packetHead+9:]))*1000).Add(-at)
+	if s.clock.IsZero() || clock.After(s.clock) {
+		s.clock = clock
+	}
+}
+
+// estimated answers getTime where the recording has no answer to it: without the time, no reading could be dated.
+func (s *script) estimated(number byte, now time.Duration) ([]byte, bool) {
+	if number != kindGetTime || s.clock.IsZero() {
+		return nil, false
+	}
+	start := make([]byte, timeSize)
+	binary.BigEndian.PutUint64(start[5:], uint64(s.clock.Unix()))
+	binary.BigEndian.PutUint32(start[13:], uint32(s.clock.Nanosecond()/1000))
+	return laterTime(start, now), true
+}
+
+// timeSize is that of the response to getTime.
+const timeSize = 24
+
 // laterTime is the response to getTime a while later.
 //
 //	RC u8, uptime u32, utcSecs u64, utcUsecs u32, asn 5 bytes of 7.25 ms, asnOffset u16
 func laterTime(response []byte, by time.Duration) []byte {
-	const size, slot = 24, 7250 * time.Microsecond
-	if len(response) < size || response[0] != 0 {
+	const slot = 7250 * time.Microsecond
+	if len(response) < timeSize || response[0] != 0 {
 		return response
 	}
 	out := bytes.Clone(response)

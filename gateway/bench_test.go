@@ -28,26 +28,61 @@ func deaf(tb testing.TB) *mesh {
 // BenchmarkReading is the way of a data notification from its packet to the record for the disk:
 // at most 3 microseconds and 6 allocations are allowed.
 func BenchmarkReading(b *testing.B) {
-	m := deaf(b)
-	payload, err := hex.DecodeString("04" + "000000003d226bc6" + "00060eb3" + "00170d00003805e9" + "f0b9f0b9" +
-		"00000500ff0105" + "000000003d226bc6" + "00060eb3" + "00007530" + "0110" + "08f9")
-	if err != nil {
-		b.Fatal(err)
-	}
+	m, payload := deaf(b), readingPayload(b)
 	var recs []spool.Record
 	b.ReportAllocs()
 	for b.Loop() {
-		n := smartmesh.ParseNotification(smartmesh.Packet{Control: 2, Type: 20, Payload: payload})
-		recs = m.data(n.Body.(*smartmesh.DataNotification), time.Now())
+		recs = m.reading(payload)
 	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/1000, "µs/reading")
 	if len(recs) != 1 || recs[0].Kind != kindSample {
 		b.Errorf("got %+v", recs)
 	}
 }
 
-// TestMemoryOf100Motes: with 30 neighbours each, reports of all kinds and all their paths.
+// TestReadingAllocates: at most 6 times.
+func TestReadingAllocates(t *testing.T) {
+	m, payload := deaf(t), readingPayload(t)
+	if n := testing.AllocsPerRun(1000, func() { m.reading(payload) }); n > 6 {
+		t.Errorf("%v allocations", n)
+	}
+}
+
+func (m *mesh) reading(payload []byte) []spool.Record {
+	n := smartmesh.ParseNotification(smartmesh.Packet{Control: 2, Type: 20, Payload: payload})
+	return m.data(n.Body.(*smartmesh.DataNotification), time.Now())
+}
+
+func readingPayload(tb testing.TB) []byte {
+	tb.Helper()
+	payload, err := hex.DecodeString("04" + "000000003d226bc6" + "00060eb3" + "00170d00003805e9" + "f0b9f0b9" +
+		"00000500ff0105" + "000000003d226bc6" + "00060eb3" + "00007530" + "0110" + "08f9")
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return payload
+}
+
+// TestMemoryOf100Motes: it is below 2 MiB.
 func TestMemoryOf100Motes(t *testing.T) {
-	m := deaf(t)
+	if kept := memoryOf100Motes(t); kept > 2<<20 {
+		t.Errorf("%d KiB", kept>>10)
+	}
+}
+
+// BenchmarkMemoryOf100Motes tells how much it is.
+func BenchmarkMemoryOf100Motes(b *testing.B) {
+	var kept uint64
+	for b.Loop() {
+		kept = max(kept, memoryOf100Motes(b))
+	}
+	b.ReportMetric(float64(kept)/1024, "KiB")
+	b.ReportMetric(0, "ns/op")
+}
+
+// memoryOf100Motes is what a mesh keeps of them, in bytes: with 30 neighbours each, reports of all kinds and all their paths.
+func memoryOf100Motes(tb testing.TB) uint64 {
+	m := deaf(tb)
 	used := func() uint64 {
 		var s runtime.MemStats
 		runtime.GC()
@@ -74,10 +109,7 @@ func TestMemoryOf100Motes(t *testing.T) {
 		m.oap.mote(mac(n))
 		m.survey.motes[mac(n)] = s
 	}
-	kept := used() - before
-	t.Logf("%d KiB", kept>>10)
-	if kept > 2<<20 {
-		t.Errorf("%d KiB", kept>>10)
-	}
+	kept := int64(used()) - int64(before)
 	runtime.KeepAlive(m)
+	return uint64(max(kept, 0))
 }

@@ -2,8 +2,8 @@ package sim
 
 import "time"
 
-// clockJumpAfter is how long after the start of Run the clock makes the jump of Faults.ClockJump.
-const clockJumpAfter = 10 * time.Second
+// onceAfter is how long after the start of Run that happens which happens once: Faults.ClockJump, Faults.Silence.
+const onceAfter = 10 * time.Second
 
 // Faults disturb the line and the mesh. Rates are probabilities from 0 to 1, each rolled for every occasion.
 type Faults struct {
@@ -24,9 +24,12 @@ type Faults struct {
 
 	Drift     float64       // parts per million the manager's clock runs too fast
 	ClockJump time.Duration // the clock jumps by this much, once, 10 s after the start of Run; later by JumpClock
+
+	Silence time.Duration // the manager is deaf and mute for this long, once, 10 s after the start of Run; later by Silence
+	Reboot  time.Duration // the manager restarts whenever it has run for so long, counted from Run; at other times by Reboot
 }
 
-// SetFaults replaces all faults. Drift counts from now on; ClockJump has no effect here.
+// SetFaults replaces all faults. Drift counts from now on; ClockJump, Silence and Reboot have no effect here.
 func (m *Manager) SetFaults(f Faults) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -39,6 +42,28 @@ func (m *Manager) Faults() Faults {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.faults
+}
+
+// plan has the faults happen that have their time. The caller has mu.
+func (m *Manager) plan() {
+	f, now := m.faults, time.Now()
+	if f.ClockJump != 0 {
+		m.agenda.at(now.Add(onceAfter), func() { m.clock.jump(time.Now(), f.ClockJump) })
+	}
+	if f.Silence > 0 {
+		m.agenda.at(now.Add(onceAfter), func() { m.silentUntil = time.Now().Add(f.Silence) })
+	}
+	if f.Reboot > 0 {
+		m.rebootAfter(f.Reboot)
+	}
+}
+
+// rebootAfter restarts the manager again and again. The caller has mu.
+func (m *Manager) rebootAfter(d time.Duration) {
+	m.agenda.at(time.Now().Add(d), func() {
+		m.reboot() // which clears the agenda
+		m.rebootAfter(d)
+	})
 }
 
 func (m *Manager) chance(p float64) bool {

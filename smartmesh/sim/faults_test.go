@@ -21,9 +21,9 @@ func TestParseURL(t *testing.T) {
 		{"sim:?noise=0.01&corrupt=0.02&lostrequest=0.03&lostresponse=0.04&lostack=0.05&duplicate=0.06&gap=0.07&delay=1ms",
 			Config{Motes: 5, Faults: Faults{Noise: 0.01, Corrupt: 0.02, LostRequest: 0.03, LostResponse: 0.04, LostAck: 0.05,
 				Duplicate: 0.06, Gap: 0.07, Delay: time.Millisecond}}},
-		{"sim:?oaplost=0.1&oapwrong=0.2&oapdelay=3s&samplelost=0.4&nack=0.5&drift=-20&clockjump=-5s",
+		{"sim:?oaplost=0.1&oapwrong=0.2&oapdelay=3s&samplelost=0.4&nack=0.5&drift=-20&clockjump=-5s&silence=4s&reboot=1m",
 			Config{Motes: 5, Faults: Faults{OAPLost: 0.1, OAPWrong: 0.2, OAPDelay: 3 * time.Second, SampleLost: 0.4, Nack: 0.5,
-				Drift: -20, ClockJump: -5 * time.Second}}},
+				Drift: -20, ClockJump: -5 * time.Second, Silence: 4 * time.Second, Reboot: time.Minute}}},
 	} {
 		got, err := ParseURL(c.url)
 		if err != nil || !reflect.DeepEqual(got, c.want) {
@@ -39,6 +39,7 @@ func TestParseURL(t *testing.T) {
 		"sim:?motes=1001":        "from 0 to 1000",
 		"sim:?period=5":          "want a duration",
 		"sim:?period=1ms":        "at least 10ms",
+		"sim:?reboot=1s":         "at least 10s",
 		"sim:?noise=1.5":         "from 0 to 1",
 		"sim:?noise=NaN":         "from 0 to 1",
 		"sim:?seed=x":            "seed=x",
@@ -235,5 +236,32 @@ func TestClock(t *testing.T) {
 		check(100, time.Hour+97*time.Second+10*time.Millisecond)
 		m.JumpClock(-24 * time.Hour)
 		check(100, 0)
+	})
+}
+
+// Faults that have their time: silence once, reboots again and again; the motes join anew after each.
+func TestTimedFaults(t *testing.T) {
+	in(t, Config{Motes: 2, Faults: Faults{Silence: 5 * time.Second, Reboot: time.Minute}}, func(t *testing.T, m *Manager, p *peer) {
+		quiet := func() bool {
+			m.mu.Lock()
+			defer m.mu.Unlock()
+			return m.silent(time.Now())
+		}
+		for _, at := range []struct {
+			after time.Duration
+			quiet bool
+		}{{9 * time.Second, false}, {3 * time.Second, true}, {4 * time.Second, false}} {
+			time.Sleep(at.after)
+			if quiet() != at.quiet {
+				t.Errorf("%v later: quiet is %v", at.after, quiet())
+			}
+		}
+		for range 3 {
+			p.hello(0)
+			if up := be.Uint32(p.want(rcOK, 23)[1:]); up > 60 {
+				t.Errorf("it has run for %d s", up)
+			}
+			time.Sleep(time.Minute)
+		}
 	})
 }

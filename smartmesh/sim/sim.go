@@ -150,9 +150,7 @@ func (m *Manager) Run(ctx context.Context) error {
 	if m.started {
 		m.joinAll()
 	}
-	if d := m.faults.ClockJump; d != 0 {
-		m.agenda.at(time.Now().Add(clockJumpAfter), func() { m.clock.jump(time.Now(), d) })
-	}
+	m.plan()
 	m.mu.Unlock()
 	return m.drive(ctx)
 }

@@ -52,6 +52,8 @@ func parameters() []parameter {
 			return err
 		}},
 		{"clockjump", duration(func(c *Config) *time.Duration { return &c.Faults.ClockJump }, -24*time.Hour)},
+		{"silence", duration(func(c *Config) *time.Duration { return &c.Faults.Silence }, 0)},
+		{"reboot", duration(func(c *Config) *time.Duration { return &c.Faults.Reboot }, 10*time.Second)},
 	}
 }
 

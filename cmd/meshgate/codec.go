@@ -63,8 +63,9 @@ func decoders() map[string]func(string) (map[string]any, error) {
 	}
 }
 
-// eachLine calls do for every line that is not empty; an error names the line.
+// eachLine calls do for every line that is not empty, also after one that fails; the error names the lines that did.
 func eachLine(in io.Reader, do func(string) error) error {
+	var bad []error
 	lines := bufio.NewScanner(in)
 	lines.Buffer(nil, maxLine)
 	for n := 1; lines.Scan(); n++ {
@@ -73,10 +74,10 @@ func eachLine(in io.Reader, do func(string) error) error {
 			continue
 		}
 		if err := do(line); err != nil {
-			return fmt.Errorf("line %d: %w", n, err)
+			bad = append(bad, fmt.Errorf("line %d: %w", n, err))
 		}
 	}
-	return lines.Err()
+	return errors.Join(append(bad, lines.Err())...)
 }
 
 func unhex(s string) ([]byte, error) {

@@ -140,6 +140,14 @@ func TestCodecRefuses(t *testing.T) {
 	}
 }
 
+// TestCodecGoesOn: a line that is no hex costs only itself.
+func TestCodecGoesOn(t *testing.T) {
+	out, errs, code := meshgate(t, "7e\nxx\n0102\nyy\n", "decode")
+	if strings.Count(out, "\n") != 2 || code != 1 || !strings.Contains(errs, "line 2") || !strings.Contains(errs, "line 4") {
+		t.Errorf("status %d, %q, %q", code, out, errs)
+	}
+}
+
 func TestGroupsAreListed(t *testing.T) {
 	for group := range decoders() {
 		if !slices.ContainsFunc(strings.Split(groups, ", "), func(g string) bool { return strings.Fields(g)[0] == group }) {

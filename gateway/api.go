@@ -98,15 +98,13 @@ func (g *Gateway) set(ctx context.Context, r control.SetRequest) (any, error) {
 		target = "mote/" + r.Name
 	}
 	o, err := parseOrder([]byte(r.State), time.Now())
-	if err != nil {
-		return nil, err
-	}
-	if r.For != "" {
-		if o.hold, err = time.ParseDuration(r.For); err != nil || o.hold <= 0 {
-			return nil, fmt.Errorf("%q is no time such as 5s", r.For)
+	if r.For != "" && (err == nil || errors.Is(err, errExpired)) {
+		var bad error
+		if o.hold, bad = time.ParseDuration(r.For); bad != nil || o.hold <= 0 {
+			err = fmt.Errorf("%q is no time such as 5s", r.For)
 		}
 	}
-	return g.perform(ctx, target, o, time.Now()).control(), nil
+	return g.judged(ctx, target, o, err, time.Now()).control(), nil
 }
 
 func (r result) control() control.Result {

@@ -65,6 +65,11 @@ func (g *Gateway) switchBy(ctx context.Context, target string, c command) result
 	if c.retain { // judged first, but with the id, so that the one who asked hears it
 		return refused(o.id, errRetained)
 	}
+	return g.judged(ctx, target, o, err, c.came)
+}
+
+// judged carries out an order that could be read, and answers one that could not.
+func (g *Gateway) judged(ctx context.Context, target string, o order, err error, came time.Time) result {
 	if errors.Is(err, errExpired) { // it may be late only because it came a second time
 		if before, again := g.memory.recall(target, o); again {
 			return before
@@ -73,7 +78,7 @@ func (g *Gateway) switchBy(ctx context.Context, target string, c command) result
 	if err != nil {
 		return refusal(o, err)
 	}
-	return g.perform(ctx, target, o, c.came)
+	return g.perform(ctx, target, o, came)
 }
 
 // perform switches "actuator/NAME" or "mote/MAC/led", unless it has done so for the same command

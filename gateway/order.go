@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"strings"
 	"time"
 )
@@ -88,8 +89,8 @@ func parseObject(text []byte, now time.Time) (order, error) {
 	var form struct {
 		State *string         `json:"state"`
 		ID    json.RawMessage `json:"id"`
-		For   string          `json:"for"`
-		Until string          `json:"until"`
+		For   *string         `json:"for"`
+		Until *string         `json:"until"`
 
 		Brightness *int     `json:"brightness"`
 		Blink      []string `json:"blink"`
@@ -97,12 +98,18 @@ func parseObject(text []byte, now time.Time) (order, error) {
 	dec := json.NewDecoder(bytes.NewReader(text))
 	dec.DisallowUnknownFields()
 	err := dec.Decode(&form)
-	o := order{id: orderID(form.ID)}
-	if err != nil {
+	id, known := orderID(form.ID)
+	o := order{id: id}
+	switch {
+	case err != nil:
 		return o, fmt.Errorf("not a command: %w", err)
-	}
-	if dec.More() {
+	case !known:
+		return o, errors.New(`"id" is neither a text nor a number`)
+	case !atEnd(dec):
 		return o, errors.New("not a command: more follows the object")
+	}
+	if key := twice(text); key != "" {
+		return o, fmt.Errorf("not a command: %.40q is there twice", key)
 	}
 	if err := o.wanted(form.State, form.Brightness); err != nil {
 		return o, err
@@ -110,12 +117,55 @@ func parseObject(text []byte, now time.Time) (order, error) {
 	if err := o.pattern(form.Blink); err != nil {
 		return o, err
 	}
-	if form.For != "" {
-		if o.hold, err = time.ParseDuration(form.For); err != nil || o.hold <= 0 {
-			return o, fmt.Errorf(`"for" is %q: it must be a time such as "5s"`, form.For)
+	if form.For != nil {
+		if o.hold, err = time.ParseDuration(*form.For); err != nil || o.hold <= 0 {
+			return o, fmt.Errorf(`"for" is %.40q: it must be a time such as "5s"`, *form.For)
 		}
 	}
-	return o, o.until(form.Until, now)
+	if form.Until == nil {
+		return o, nil
+	}
+	return o, o.until(*form.Until, now)
+}
+
+// atEnd reports whether nothing but white space is left.
+func atEnd(dec *json.Decoder) bool {
+	_, err := dec.Token()
+	return errors.Is(err, io.EOF)
+}
+
+// twice gives a key that an object, which is well formed and flat, has more than once, in any case: which of its values is
+// meant is not known.
+func twice(object []byte) string {
+	dec := json.NewDecoder(bytes.NewReader(object))
+	seen := map[string]bool{}
+	depth := 0
+	for isKey := false; ; {
+		t, err := dec.Token()
+		if err != nil {
+			return ""
+		}
+		switch d, _ := t.(json.Delim); d {
+		case '{', '[':
+			depth++
+			isKey = depth == 1
+			continue
+		case '}', ']':
+			depth--
+			isKey = depth == 1
+			continue
+		}
+		if depth != 1 {
+			continue
+		}
+		if key, _ := t.(string); isKey {
+			if key = strings.ToLower(key); seen[key] {
+				return key
+			}
+			seen[key] = true
+		}
+		isKey = !isKey
+	}
 }
 
 // wanted reads the state and the brightness, of which one will do.
@@ -170,9 +220,6 @@ func (o *order) state(word string) error {
 
 // until refuses a command whose time has passed.
 func (o *order) until(text string, now time.Time) error {
-	if text == "" {
-		return nil
-	}
 	t, err := time.Parse(time.RFC3339, text)
 	if err != nil {
 		return fmt.Errorf(`"until" is %.40q: it must be a time such as %q`, text, stamp(now))
@@ -184,17 +231,16 @@ func (o *order) until(text string, now time.Time) error {
 	return nil
 }
 
-// orderID takes a string or a number as it was written.
-func orderID(raw json.RawMessage) string {
-	var s string
-	if json.Unmarshal(raw, &s) == nil {
-		return s
+// orderID takes a string or a number as it was written; none is the empty one. ok is false for anything else.
+func orderID(raw json.RawMessage) (id string, ok bool) {
+	if len(raw) == 0 || json.Unmarshal(raw, &id) == nil {
+		return id, true
 	}
 	var n json.Number
 	if json.Unmarshal(raw, &n) == nil {
-		return n.String()
+		return n.String(), true
 	}
-	return ""
+	return "", false
 }
 
 // refusal says how an order that could not be read is answered.

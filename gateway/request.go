@@ -21,10 +21,11 @@ func (g *Gateway) managerRequest(ctx context.Context, name string, c command) ma
 		Command string          `json:"command"`
 		Fields  json.RawMessage `json:"fields"`
 	}
-	if err := strictly(c, &req); err != nil {
-		return refused(orderID(req.ID), err).fields()
+	err := strictly(c, &req)
+	id, _ := orderID(req.ID)
+	if err != nil {
+		return refused(id, err).fields()
 	}
-	id := orderID(req.ID)
 	m, err := g.manager(name)
 	if err != nil {
 		return refused(id, err).fields()
@@ -63,11 +64,13 @@ func (g *Gateway) oapRequest(ctx context.Context, mac string, c command) map[str
 		Address string          `json:"address"`
 		Fields  json.RawMessage `json:"fields"`
 	}
-	if err := strictly(c, &req); err != nil {
-		return refused(orderID(req.ID), err).fields()
+	err := strictly(c, &req)
+	id, _ := orderID(req.ID)
+	if err != nil {
+		return refused(id, err).fields()
 	}
 	r, fields := g.oapAsk(ctx, control.OAPRequest{MAC: mac, Method: req.Method, Address: req.Address, Fields: req.Fields})
-	r.id = orderID(req.ID)
+	r.id = id
 	if fields == nil {
 		return r.fields()
 	}

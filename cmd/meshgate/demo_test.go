@@ -75,6 +75,8 @@ func TestLookAndSteer(t *testing.T) {
 		{[]string{"set", "led", "toggle", "--for", "1s"}, 0, "led: applied"},
 		{[]string{"set", "led", "off", "--wait"}, 0, "led: accepted\n"},
 		{[]string{"set", "led", "on", "--brightness", "40"}, 1, "no brightness"},
+		{[]string{"set", "led", `{"state":"on","until":"2020-01-01T00:00:00Z"}`, "--wait"}, 1, "led: expired: "},
+		{[]string{"set", "led", "dim"}, 1, "led: refused: "},
 		{[]string{"set", "led", `{"state":"on","blink":["1s"],"for":"5s"}`}, 0, "led: applied"},
 		{[]string{"set", "led", "dim"}, 1, "no state"},
 		{[]string{"set", "pump", "on"}, 1, "refused"},

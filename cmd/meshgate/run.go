@@ -147,12 +147,11 @@ func runDaemon(ctx context.Context, cfg *config.Config, src gateway.Source, sock
 		return fmt.Errorf("the state folder cannot be made: %w", err)
 	}
 	log.Info("meshgate starts", "version", version, "id", cfg.ID, "state", cfg.StateDir)
-	if err := keepOutputs(cfg.StateDir, cfg.Outputs); err != nil {
-		log.Warn("the outputs cannot be written down for `meshgate safe`, which will have to go by the configuration", "error", err)
-	}
+	keep := newKeeper(cfg.StateDir, log)
+	keep.keep(cfg.Outputs)
 	hw := hardware(pins, ports, socket)
 	service := notifier()
-	hw.Source = src
+	hw.Source = keep.follow(src)
 	hw.Ready, hw.Alive, hw.AlivePeriod = service.ready, service.alive, service.period()
 	defer context.AfterFunc(ctx, service.stopping)()
 	err := gateway.Run(ctx, cfg, hw, log)

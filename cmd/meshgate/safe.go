@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/meshgate/meshgate/gateway"
 	"github.com/meshgate/meshgate/gateway/config"
 	"github.com/meshgate/meshgate/gpio"
 )
@@ -36,6 +38,77 @@ func keepOutputs(dir string, outs []gpio.Output) error {
 		return err
 	}
 	return os.Rename(path+".new", path)
+}
+
+// keeper writes down the outputs of a daemon with this state folder: before a changed configuration is put in force those it
+// has and those to come, and afterwards what it has then. Under systemd they are also in the folder that `meshgate safe`
+// looks into when a spoilt configuration does not say where the state is.
+type keeper struct {
+	dirs []string
+	log  *slog.Logger
+}
+
+func newKeeper(stateDir string, log *slog.Logger) keeper {
+	k := keeper{[]string{stateDir}, log}
+	if dir := config.Default().StateDir; os.Getenv("STATE_DIRECTORY") != "" && dir != stateDir {
+		k.dirs = append(k.dirs, dir)
+	}
+	return k
+}
+
+func (k keeper) keep(outs []gpio.Output) {
+	for _, dir := range k.dirs {
+		if err := keepOutputs(dir, outs); err != nil {
+			k.log.Warn("the outputs cannot be written down for `meshgate safe`, which will have to go by the configuration", "error", err)
+		}
+	}
+}
+
+// follow has the source of configurations tell of every change.
+func (k keeper) follow(src gateway.Source) gateway.Source {
+	load, applied := src.Load, src.Applied
+	src.Load = func(text []byte) (*config.Config, error) {
+		cfg, err := load(text)
+		if err == nil {
+			had, _ := keptOutputs(k.dirs[0]) // what cannot be read is written anew
+			k.keep(addOutputs(had, cfg.Outputs))
+		}
+		return cfg, err
+	}
+	src.Applied = func(cfg *config.Config) {
+		k.keep(cfg.Outputs)
+		applied(cfg)
+	}
+	return src
+}
+
+// keptOutputs reads what was written down; nothing when the daemon has not run yet.
+func keptOutputs(dir string) (outs []gpio.Output, err error) {
+	data, err := os.ReadFile(filepath.Join(dir, outputsFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err == nil {
+		err = json.Unmarshal(data, &outs)
+	}
+	return outs, err
+}
+
+// addOutputs adds those whose pins are not among outs. The same name on another pin gets another name: both are made safe.
+func addOutputs(outs, more []gpio.Output) []gpio.Output {
+	for _, o := range more {
+		same := func(p gpio.Output) bool {
+			return p.Pin == o.Pin && p.Pin != "sim" || p.Name == o.Name && p.Pin == o.Pin
+		}
+		if len(o.Group) > 0 || slices.ContainsFunc(outs, same) {
+			continue
+		}
+		for slices.ContainsFunc(outs, func(p gpio.Output) bool { return p.Name == o.Name }) {
+			o.Name += ".configured"
+		}
+		outs = append(outs, o)
+	}
+	return outs
 }
 
 // safePatience bounds `meshgate safe`: systemd waits for it before it starts the daemon again.
@@ -64,13 +137,9 @@ func outputsToSave(file string) ([]gpio.Output, error) {
 	if bad != nil {
 		cfg = config.Default()
 	}
-	var outs []gpio.Output
-	data, err := os.ReadFile(filepath.Join(cfg.StateDir, outputsFile))
-	if err == nil {
-		err = json.Unmarshal(data, &outs)
-	}
-	if errors.Is(err, fs.ErrNotExist) {
-		err = nil // it has not run yet
+	outs, err := keptOutputs(cfg.StateDir)
+	if dir := config.Default().StateDir; len(outs) == 0 && err == nil && os.Getenv("STATE_DIRECTORY") != "" {
+		outs, err = keptOutputs(dir) // state_dir has been changed, and the daemon had not been started with it
 	}
 	if err != nil {
 		err = fmt.Errorf("which outputs the daemon had last is not known: %w", err)
@@ -78,18 +147,7 @@ func outputsToSave(file string) ([]gpio.Output, error) {
 	if bad != nil && len(outs) > 0 {
 		return outs, err // the pins that were in use are known, and that is what counts
 	}
-	for _, o := range cfg.Outputs {
-		same := func(p gpio.Output) bool {
-			return p.Pin == o.Pin && p.Pin != "sim" || p.Name == o.Name && p.Pin == o.Pin
-		}
-		if len(o.Group) > 0 || slices.ContainsFunc(outs, same) {
-			continue
-		}
-		if slices.ContainsFunc(outs, func(p gpio.Output) bool { return p.Name == o.Name }) {
-			o.Name += ".configured" // the same name on another pin now; both are made safe
-		}
-		outs = append(outs, o)
-	}
+	outs = addOutputs(outs, cfg.Outputs)
 	return outs, errors.Join(bad, err)
 }
 

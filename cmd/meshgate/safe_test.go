@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -11,6 +12,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/meshgate/meshgate/gateway"
 	"github.com/meshgate/meshgate/gateway/config"
 	"github.com/meshgate/meshgate/gpio"
 )
@@ -82,5 +84,50 @@ func TestSafeCommand(t *testing.T) {
 	file, _ := site(t, "sim:", 0, "")
 	if out, errs, code := meshgate(t, "", "safe", "--config", file); code != 0 || out != "1 outputs are safe\n" {
 		t.Errorf("%d: %q %q", code, out, errs)
+	}
+}
+
+// TestOutputsOfAChangedConfiguration: what a running daemon has taken up since its start is made safe as well, and at no
+// moment of the change is an output missing.
+func TestOutputsOfAChangedConfiguration(t *testing.T) {
+	state, systemd := t.TempDir(), t.TempDir()
+	t.Setenv("STATE_DIRECTORY", systemd)
+	names := func() string {
+		outs, err := outputsToSave("/nowhere/gateway.yaml") // spoilt: it cannot say where the state is
+		if err == nil && len(outs) == 0 {
+			t.Error("no word on what is missing")
+		}
+		s := ""
+		for _, o := range outs {
+			s += o.Name + "=" + o.Pin + " "
+		}
+		return s
+	}
+	now := &config.Config{Outputs: []gpio.Output{{Name: "pump", Pin: "GPIO4"}, {Name: "fan", Pin: "GPIO5"}}}
+	k := newKeeper(state, slog.New(slog.DiscardHandler))
+	k.keep(now.Outputs)
+	src := k.follow(gateway.Source{Applied: func(*config.Config) {}, Load: func(text []byte) (*config.Config, error) {
+		if text == nil {
+			return nil, errors.New("spoilt")
+		}
+		return &config.Config{Outputs: []gpio.Output{{Name: "pump", Pin: "GPIO6"}, {Name: "horn", Pin: "GPIO7"}}}, nil
+	}})
+	if _, err := src.Load(nil); err == nil || names() != "pump=GPIO4 fan=GPIO5 " {
+		t.Errorf("a refused one: %v, %s", err, names())
+	}
+	next, err := src.Load([]byte("good"))
+	if err != nil || names() != "pump=GPIO4 fan=GPIO5 pump.configured=GPIO6 horn=GPIO7 " {
+		t.Errorf("in the midst of it: %v, %s", err, names())
+	}
+	moved := filepath.Join(t.TempDir(), "gateway.yaml")
+	if err := os.WriteFile(moved, []byte("state_dir: /nowhere\nmanagers: [{name: main, port: auto}]\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if outs, err := outputsToSave(moved); err != nil || len(outs) != 4 {
+		t.Errorf("another state folder: %v, %v", outs, err)
+	}
+	src.Applied(next)
+	if got := names(); got != "pump=GPIO6 horn=GPIO7 " {
+		t.Errorf("afterwards: %s", got)
 	}
 }

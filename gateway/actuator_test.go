@@ -261,3 +261,21 @@ func TestMemoryIsBounded(t *testing.T) {
 		t.Errorf("left over: %v", left)
 	}
 }
+
+// TestPanicWhileSwitching: the outputs are safe before the program ends by a panic of what carries commands out.
+func TestPanicWhileSwitching(t *testing.T) {
+	pins := gpio.NewSim()
+	g := &Gateway{bank: gpio.Open([]gpio.Output{{Name: "heater", Pin: "sim"}}, pins, nil, nil), log: slog.New(slog.DiscardHandler)}
+	if _, err := g.bank.Set("heater", true, 0); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if r := recover(); r == nil {
+			t.Error("no panic")
+		}
+		if on, _ := pins.Level("heater"); on {
+			t.Error("the heater is on")
+		}
+	}()
+	g.execute(t.Context(), command{topic: "actuator/heater/set", payload: []byte(`{"state":"on","id":"1"}`)}) // without a memory
+}

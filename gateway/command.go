@@ -42,6 +42,7 @@ func isCommand(topic string) bool {
 // execute carries out one command and publishes its result. It lives as long as ctx, which is
 // that of the bridge session or client that brought it: when that is gone, so is the command.
 func (g *Gateway) execute(ctx context.Context, c command) {
+	defer g.outs().CloseOnPanic()
 	parts := strings.Split(c.topic, "/")
 	result := strings.TrimSuffix(strings.TrimSuffix(c.topic, "/set"), "/request") + "/result"
 	switch last := parts[len(parts)-1]; {

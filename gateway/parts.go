@@ -135,6 +135,7 @@ func (g *Gateway) startPart(w wish) error {
 	g.parts.wg.Go(func() {
 		defer close(r.done)
 		defer stop()
+		defer g.outs().CloseOnPanic()
 		p.run(ctx)
 	})
 	return nil

@@ -121,6 +121,7 @@ func (b *Bank) group(name string) *group {
 // run is the bank's one goroutine for everything that happens by itself.
 func (b *Bank) run() {
 	defer close(b.done)
+	defer b.CloseOnPanic()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
@@ -130,16 +131,20 @@ func (b *Bank) run() {
 		case <-b.wake:
 		case <-timer.C:
 		}
-		b.mu.Lock()
-		b.expire(time.Now())
-		next := b.next()
-		b.mu.Unlock()
-		if next.IsZero() {
+		if next := b.step(); next.IsZero() {
 			timer.Stop()
 		} else {
 			timer.Reset(time.Until(next))
 		}
 	}
+}
+
+// step does what is due and tells when there will be more. A driver that panics leaves the lock free for CloseOnPanic.
+func (b *Bank) step() time.Time {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.expire(time.Now())
+	return b.next()
 }
 
 func (b *Bank) signal() {
@@ -310,36 +315,4 @@ func (b *Bank) Close() error {
 	<-b.done
 	b.box.close(patience)
 	return b.closeErr
-}
-
-// CloseOnPanic, deferred, makes the outputs safe when the goroutine panics and lets the panic go on.
-func (b *Bank) CloseOnPanic() {
-	r := recover()
-	if r == nil {
-		return
-	}
-	closed := make(chan struct{})
-	go func() { defer close(closed); _ = b.Close() }()
-	t := time.NewTimer(patience) // the lock may be held for ever
-	defer t.Stop()
-	select {
-	case <-closed:
-	case <-t.C:
-	}
-	panic(r)
-}
-
-// Safe brings the outputs to their safe state and lets go of them: for the service manager, after the daemon died. The
-// error names the outputs for which that failed.
-func Safe(outs []Output, m Machine) error {
-	b := Open(outs, m, nil, nil)
-	var errs []error
-	b.mu.Lock()
-	for _, o := range b.outs {
-		if o.pin == nil {
-			errs = append(errs, o.err)
-		}
-	}
-	b.mu.Unlock()
-	return errors.Join(append(errs, b.Close())...)
 }

@@ -27,8 +27,9 @@
 // one that does not start.
 //
 // On a panic, a deferred [Bank.CloseOnPanic] makes the outputs safe; it sees the panics of the goroutine that deferred it,
-// and those of onChange. Panics elsewhere, SIGKILL and the OOM killer are for the service manager, which runs [Safe] in a
-// new process afterwards. The kernel releases the lines of a process that died; what level they then have is the board's.
+// and those of onChange and of what the bank does by itself. Panics elsewhere, SIGKILL and the OOM killer are for the
+// service manager, which runs [Safe] in a new process afterwards. The kernel releases the lines of a process that died; what
+// level they then have is the board's.
 //
 // # What cannot be promised
 //

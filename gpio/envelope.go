@@ -1,7 +1,6 @@
 package gpio
 
 import (
-	"errors"
 	"fmt"
 	"time"
 )
@@ -315,28 +314,4 @@ func message(err error) string {
 		return ""
 	}
 	return err.Error()
-}
-
-// closePins makes everything safe, with a second try, and gives the pins back.
-func (b *Bank) closePins(now time.Time) error {
-	var errs []error
-	for _, o := range b.outs {
-		if o.pin == nil {
-			o.retryAt = time.Time{}
-			continue
-		}
-		err := b.toSafe(o, AtEnd, now)
-		if err != nil {
-			b.open(o, AtEnd, now) // once more, from the beginning
-			if o.pin == nil {
-				errs = append(errs, err)
-			}
-		}
-		if o.pin != nil {
-			if err := o.pin.Close(); err != nil {
-				errs = append(errs, fmt.Errorf("gpio: output %s: pin %s: %w", o.Name, o.Pin, err))
-			}
-		}
-	}
-	return errors.Join(errs...)
 }

@@ -12,6 +12,7 @@ type Link struct {
 	Name   string
 	Broker string
 	Rules  Rules
+	Deaf   bool // does not hear what it has published itself
 }
 
 // Circle is the error of Loop: a message that would never come to rest.
@@ -112,7 +113,10 @@ func (w *walk) comeBack(remote string, out int, path []set) error {
 }
 
 func (w *walk) sameBroker(a, b int) bool {
-	return a == b || w.links[a].Broker != "" && w.links[a].Broker == w.links[b].Broker
+	if a == b {
+		return !w.links[a].Deaf
+	}
+	return w.links[a].Broker != "" && w.links[a].Broker == w.links[b].Broker
 }
 
 // try sends single topics of s the way that messages go.

@@ -200,11 +200,8 @@ func (l *lan) take(m local.Message) error {
 	return l.g.brought(message{topic: m.Topic, payload: m.Payload, retain: m.Retain, from: lanName}, m.QoS)
 }
 
-// stateFilters are the topics on which the gateway retains how it is, and its own reports.
-var stateFilters = []string{"gateway/#", "manager/+/status", "mote/+/status", "mote/+/led/state", "actuator/+/state", "input/+/state"}
-
 func isState(topic string) bool {
-	for _, f := range stateFilters {
+	for _, f := range config.States {
 		if bridge.Match(f, topic) {
 			return true
 		}

@@ -31,6 +31,7 @@ func (d *decoder) clashes(c *Config) {
 		}
 	}
 	if c.Local == nil || c.Local.Listen == "" {
+		d.neighbours(c)
 		return
 	}
 	own := c.Local.Listen[strings.Index(c.Local.Listen, "://")+3:]
@@ -100,13 +101,21 @@ func (d *decoder) loops(v value, all []Bridge, at []object) {
 // go out over another bridge.
 var commands = []string{"actuator/+/set", "mote/+/led/set", "mote/+/oap/request", "manager/+/request"}
 
+// States are the topics on which the gateway says how it is: what others publish to them goes over no bridge.
+var States = []string{"gateway/#", "manager/+/status", "mote/+/status", "mote/+/led/state", "actuator/+/state", "input/+/state"}
+
+// within reports whether every topic of filter is one of others.
+func within(filter string, others []string) bool {
+	return slices.ContainsFunc(others, func(o string) bool {
+		both, ok := bridge.Intersect(filter, o)
+		return ok && both == filter
+	})
+}
+
 // withoutCommands returns the rules without those that bring nothing in but commands.
 func withoutCommands(rules bridge.Rules) (rest bridge.Rules) {
 	for _, r := range rules {
-		ends := slices.ContainsFunc(commands, func(c string) bool {
-			both, ok := bridge.Intersect(r.Local(), c)
-			return ok && both == r.Local()
-		})
+		ends := within(r.Local(), commands)
 		switch {
 		case ends && r.Direction == bridge.In:
 			continue

@@ -198,6 +198,15 @@ func TestLoad(t *testing.T) {
 	}
 }
 
+// A bridge to the broker that is local.broker as well is allowed where nothing goes round.
+func TestNeighbourIsRemote(t *testing.T) {
+	for _, topics := range []string{"", ", topics: ['dev/# both', '# in']", ", prefix: '', topics: ['gateway/# out', 'mote/+/led/set both']",
+		", topics: ['dev/# out 1 \"\" up/', '# in 1 \"\" down/']"} {
+		mustRead(t, "/", minimal+"local: {broker: 'tcp://127.0.0.1'}\nbridges: [{name: a, url: 'mqtt://localhost'"+topics+"}]\n")
+	}
+	mustRead(t, "/", minimal+"local: {broker: 'tcp://127.0.0.1'}\nbridges: [{name: a, url: mqtts://h, prefix: '', topics: ['# both']}]\n")
+}
+
 func TestDemo(t *testing.T) {
 	c := Demo("/tmp/d")
 	again := mustRead(t, "/", render(t, c))

@@ -229,6 +229,12 @@ var mistakes = []struct {
 - {name: d, url: mqtts://k, topics: ["# out"]}
 `, []string{
 		`4:29: bridges[1].topics: topic "lamp/7/state" is carried in both directions by bridge "b" (lamp/7/# out 0 "" PREFIX; # in 0 "" PREFIX) and bridge "a" (lamp/+/state both 0 "" PREFIX) and could echo between them for ever`}},
+	{"neighbour out", minimal + "local: {broker: 'tcp://127.0.0.1'}\nbridges: [{name: a, url: mqtts://h, topics: ['# out']}, {name: b, urls: [mqtts://i, 'ws://LOCALHOST:1883'], prefix: '', topics: ['dev/+ out 1']}]\n", []string{
+		`3:85: bridges[1].urls[1]: LOCALHOST:1883 is local.broker as well, and a message to "dev/x" would go round for ever between bridges: ` +
+			`b: "dev/+ out 1 \"\" \"\"" carries dev/x out to dev/x; local.broker: "# in 0" carries dev/x in to dev/x; a prefix, or other topics, would keep the two apart`}},
+	{"neighbour in", minimal + "local: {broker: 'tls://Broker.lan:1'}\nbridges: [{name: a, url: mqtts://broker.lan.:1, topics: ['x/# in 1 \"\" \"\"']}]\n", []string{
+		`3:26: bridges[0].url: broker.lan.:1 is local.broker as well, and a message to "x/x" would go round for ever between bridges: ` +
+			`local.broker: "# out 0" carries x/x out to x/x; a: "x/# in 1 \"\" \"\"" carries x/x in to x/x; a prefix, or other topics, would keep the two apart`}},
 	{"long loop", minimal + `bridges:
 - {name: a, url: mqtts://h, topics: ["t out 0 \"\" a/", "t in 0 u/ a/"]}
 - {name: b, url: mqtts://i, topics: ["u/t out 0 \"\" b/", "t in 0 \"\" b/u/"]}

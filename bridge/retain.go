@@ -49,6 +49,16 @@ func (rs Rules) OutBy(local string) (remote string, r Rule, ok bool) {
 	return remote, rs[i], true
 }
 
+// Unfit tells why a topic that a rule matches cannot be carried out all the same: its remote topic would not be valid. It is
+// nil where a rule carries it, and where none matches.
+func (rs Rules) Unfit(local string) error {
+	i, remote := rs.out(local)
+	if i < 0 {
+		return nil
+	}
+	return ValidTopic(remote)
+}
+
 // InBy is In with the rule that carries the topic.
 func (rs Rules) InBy(remote string) (local string, r Rule, ok bool) {
 	if ValidTopic(remote) != nil {

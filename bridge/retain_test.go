@@ -1,6 +1,9 @@
 package bridge
 
-import "testing"
+import (
+	"strings"
+	"testing"
+)
 
 func TestRetain(t *testing.T) {
 	for _, c := range []struct {
@@ -37,6 +40,20 @@ func TestByRule(t *testing.T) {
 		}
 		if _, _, ok := rs.InBy(topic); ok {
 			t.Errorf("%q comes in", topic)
+		}
+	}
+}
+
+func TestUnfit(t *testing.T) {
+	rs := Rules{{Pattern: "a/#", RemotePrefix: "x/y/"}, {Pattern: "in/#", Direction: In}}
+	for _, topic := range []string{"a/b", "b/\x01", "in/\x01"} {
+		if err := rs.Unfit(topic); err != nil {
+			t.Errorf("%q: %v", topic, err)
+		}
+	}
+	for _, topic := range []string{"a/\x01", "a/\ufffe", "a" + strings.Repeat("/b", maxLevels-1)} {
+		if _, _, ok := rs.Out(topic); ok || rs.Unfit(topic) == nil {
+			t.Errorf("%.20q is carried: %v, and is fit", topic, ok)
 		}
 	}
 }

@@ -26,6 +26,7 @@ import (
 	"github.com/meshgate/meshgate/bridge/spool"
 	"github.com/meshgate/meshgate/gateway/config"
 	"github.com/meshgate/meshgate/gateway/control"
+	"github.com/meshgate/meshgate/gateway/local"
 	"github.com/meshgate/meshgate/gpio"
 )
 
@@ -249,10 +250,21 @@ func (g *Gateway) store(m message, qos byte) error {
 			r := messageRecord(m, qos)
 			g.dates.put(&r, 0)
 			_, err := g.spool.Append(r)
-			if !errors.Is(err, spool.ErrTooLarge) { // that says nothing about the disk
-				g.intake.judge(err)
+			if errors.Is(err, spool.ErrTooLarge) { // that says nothing about the disk
+				return fmt.Errorf("%w: %w", local.ErrNever, err)
 			}
+			g.intake.judge(err)
 			return err
+		}
+	}
+	return g.unfit(m)
+}
+
+// unfit tells of a message that a rule is to carry and cannot: its remote topic would not be valid.
+func (g *Gateway) unfit(m message) error {
+	for _, f := range g.bridges() {
+		if err := f.cfg.Rules.Unfit(m.topic); err != nil && f.cfg.Name != m.from {
+			return fmt.Errorf("%w: %w", local.ErrNever, err)
 		}
 	}
 	return nil

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -100,6 +101,7 @@ func TestLAN(t *testing.T) {
 			s.shows()
 			s.carries()
 			s.obeys()
+			s.never()
 			s.will()
 			s.away()
 			s.killed()
@@ -190,6 +192,25 @@ func (s *lanSite) away() {
 	if times(late, "1 meshgate/t1/dev/r") != 0 {
 		t.Error("the deletion was lost")
 	}
+}
+
+// never: what can never be stored is not acknowledged by the broker inside, is taken from one beside,
+// and holds up nothing.
+func (s *lanSite) never() {
+	t := s.t
+	c, err := dialRaw(fmt.Sprintf("127.0.0.1:%d", s.lan), "never", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if c.publish("dev/\x01", "nowhere") == nil {
+		t.Error("acknowledged, and carried nowhere")
+	}
+	huge := filepath.Join(t.TempDir(), "huge")
+	writeText(t, huge, strings.Repeat("x", 2<<20))
+	_ = exec.Command("mosquitto_pub", "-p", fmt.Sprint(s.lan), "-q", "1", "-t", "dev/huge", "-f", huge).Run() // fails where it is not taken
+	pub(t, s.lan, "dev/behind", "it")
+	s.up.out.awaitLine(t, "meshgate/t1/dev/behind it")
 }
 
 // killed: what a local client has its PUBACK for survives the gateway.

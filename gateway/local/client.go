@@ -31,7 +31,7 @@ type DialOptions struct {
 
 	// Intake is called with every message that the gateway did not publish itself, in order for each topic, for
 	// different topics at once. A message with QoS 1 is acknowledged to the broker when it returned nil; an error leaves
-	// it unacknowledged and, with Keep, has the connection made anew, so that it is sent again. The broker has
+	// it unacknowledged and, with Keep, has the connection made anew, so that it is sent again, unless it is ErrNever. The broker has
 	// acknowledged it to who published it long before: only an embedded broker (Listen) can wait with that.
 	Intake func(Message) error
 

@@ -166,6 +166,29 @@ func TestDialKeep(t *testing.T) {
 	}
 }
 
+// What can never be stored is taken from the broker all the same, and what follows it comes.
+func TestDialNever(t *testing.T) {
+	t.Parallel()
+	m := newMosquitto(t)
+	in := newBox()
+	c := dial(t, DialOptions{URL: m.url(), ClientID: "gw", Keep: true, Subscribe: []string{"d/#"}, Intake: func(m Message) error {
+		if string(m.Payload) == "huge" {
+			return fmt.Errorf("%w: too large", ErrNever)
+		}
+		return in.intake(m)
+	}})
+	up(t, c)
+	dev := connect(t, pahoOptions(m.url(), "dev"))
+	for i := range 100 { // more than Mosquitto has in flight
+		dev.publish(t, "d/x", 1, false, "huge")
+		dev.publish(t, "d/y", 1, false, fmt.Sprint(i))
+	}
+	in.wait(t, 100)
+	if s := c.Stats(); s.NotStored != 100 || s.Reconnects != 0 {
+		t.Errorf("%+v", s)
+	}
+}
+
 func TestDialRefused(t *testing.T) {
 	t.Parallel()
 	b := startBroker(t, Options{Users: hashed(t, "gw:secret"), ACL: writeFile(t, "acl", "user gw\ntopic write #\ntopic read ok/#\n")})

@@ -1,6 +1,7 @@
 package local
 
 import (
+	"errors"
 	"hash/maphash"
 	"sync"
 	"sync/atomic"
@@ -77,7 +78,7 @@ func (in *intake) work(lane <-chan *arrival) {
 			continue
 		}
 		err := in.c.opt.Intake(Message{Topic: a.Topic(), Payload: a.Payload(), QoS: a.Qos(), Retain: a.Retained()})
-		if err != nil && a.Qos() > 0 && in.c.opt.Keep {
+		if err != nil && a.Qos() > 0 && in.c.opt.Keep && !errors.Is(err, ErrNever) {
 			in.broken.Store(true)
 			in.fail(errNotStored)
 		}
@@ -94,6 +95,9 @@ func (in *intake) acknowledge() {
 		default:
 			in.c.count.notStored.Add(1)
 			in.c.refusals.add(in.c.opt.URL, "a message is not taken", "topic", a.Topic(), "error", err)
+			if errors.Is(err, ErrNever) {
+				a.Ack()
+			}
 		}
 	}
 }

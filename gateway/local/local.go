@@ -44,6 +44,10 @@ type Status struct {
 	Since  time.Time // when Up last changed
 }
 
+// ErrNever is in an error of Intake that will be the same next time: the message is too large, or its topic cannot be
+// carried. Who connects with Dial takes it from the broker all the same, so that it does not hold up those behind it.
+var ErrNever = errors.New("this message can never be stored")
+
 // Errors of Publish.
 var (
 	ErrFull   = errors.New("local: too many messages wait to be published")

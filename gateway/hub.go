@@ -119,6 +119,14 @@ func (h *hub) newer(version uint64) ([]state, uint64, <-chan struct{}) {
 	return h.since(version), h.version, h.changed
 }
 
+// state gives the latest value of a retained topic.
+func (h *hub) state(topic string) (state, bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	st, ok := h.states[topic]
+	return st, ok
+}
+
 func (h *hub) since(version uint64) []state {
 	var out []state
 	for s := range maps.Values(h.states) {

@@ -26,7 +26,7 @@ type lan struct {
 	mark *mark
 
 	again   chan struct{} // holds one: a broker that was away has everything to hear again
-	spoofed atomic.Bool   // somebody else has published to gateway/status
+	forged  forgeries
 	figures atomic.Pointer[local.Stats]
 	ledger  *lanLedger // nil for the broker inside, which forgets with the process
 }
@@ -87,6 +87,7 @@ func (l *lan) once(ctx context.Context, up func(...any)) error {
 		case <-look.C:
 			l.mark.beat()
 			reread()
+			l.contradict(s)
 			l.ledger.tidy(s, l.g.owns)
 			l.show(s)
 		case <-ctx.Done():
@@ -113,11 +114,19 @@ func (l *lan) say(s side, state, reason string) {
 	s.Publish("gateway/status", l.g.presence(state, reason), true)
 }
 
-// show tells status how the LAN side is, and says online again over what somebody else has said.
-func (l *lan) show(s side) {
-	if l.spoofed.Swap(false) {
-		l.say(s, "online", "started")
+// contradict says what holds over what somebody else has said.
+func (l *lan) contradict(s side) {
+	for topic := range l.forged.take() {
+		if topic == "gateway/status" {
+			l.say(s, "online", "started")
+		} else if st, ok := l.g.hub.state(topic); ok && !st.stored {
+			s.Publish(topic, st.payload, true)
+		}
 	}
+}
+
+// show tells status how the LAN side is.
+func (l *lan) show(s side) {
 	figures, st := s.Stats(), s.Status()
 	l.figures.Store(&figures)
 	switch {
@@ -190,11 +199,10 @@ func (l *lan) order(ctx context.Context, m local.Message) {
 // an error means that it is not. What the gateway itself says of its state is not for others to
 // say: it goes over no bridge.
 func (l *lan) take(m local.Message) error {
-	if m.Topic == "gateway/status" {
-		l.spoofed.Store(true)
-	}
 	if isState(m.Topic) {
-		l.g.log.Debug("a local client publishes a state of the gateway; it is not carried", "topic", m.Topic, "client", m.Client)
+		if l.forged.note(m.Topic) && m.Client != "" { // a broker beside us does not tell who, and it may be our own last will
+			l.g.log.Warn("a local client publishes to a topic of the gateway's own states: it goes over no bridge", "topic", m.Topic, "client", m.Client)
+		}
 		return nil
 	}
 	return l.g.brought(message{topic: m.Topic, payload: m.Payload, retain: m.Retain, from: lanName}, m.QoS)

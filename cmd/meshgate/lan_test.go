@@ -147,6 +147,10 @@ func (s *lanSite) carries() {
 		t.Error("what no rule carries, or is the gateway's own, reached the cloud")
 	}
 	s.down.out.awaitLine(t, "0 gateway/status ", `"online"`) // over the forged one
+	s.down.out.await(t, "the state over the forged one", func(all []string) bool {
+		i := slices.Index(all, "0 actuator/led/state forged")
+		return i >= 0 && slices.ContainsFunc(all[i:], func(line string) bool { return holds(line, []string{"0 actuator/led/state ", `"off"`}) })
+	})
 }
 
 // obeys: commands from the LAN are under the same rules and have the same results.

@@ -2,6 +2,7 @@ package local
 
 import (
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -334,6 +335,20 @@ func TestSessionIsOfOneUser(t *testing.T) {
 	b.Publish("secret", []byte("2"), false)
 	b.Publish("open", []byte("3"), false)
 	want(t, bob.next(t), "open=3")
+}
+
+// A client of MQTT 3.1.1 is refused with the codes of MQTT 3.1.1.
+func TestOldCodes(t *testing.T) {
+	t.Parallel()
+	b := startBroker(t, Options{})
+	empty := []byte("\x10\x10\x00\x04MQTT\x04\xc2\x00\x00\x00\x00\x00\x00\x00\x00")
+	for packet, code := range map[string]byte{string(connectPacket("", false)): 2, string(connectPacket("", true)): 0, string(empty): 5} {
+		c, answer := raw(t, b), make([]byte, 4)
+		c.Write([]byte(packet))
+		if _, err := io.ReadFull(c, answer); err != nil || answer[0] != 0x20 || answer[3] != code {
+			t.Errorf("%x: %x, %v; want %d", packet, answer, err, code)
+		}
+	}
 }
 
 func TestListenErrors(t *testing.T) {

@@ -163,6 +163,9 @@ func (h *hook) OnPacketEncode(cl *mqtt.Client, pk packets.Packet) packets.Packet
 	if pk.FixedHeader.Type != packets.Disconnect {
 		c.waitRoom()
 	}
+	if pk.FixedHeader.Type == packets.Connack && cl.Properties.ProtocolVersion < 5 {
+		pk.ReasonCode = oldCode(cl, pk.ReasonCode)
+	}
 	if isAck(pk.FixedHeader.Type) && pk.ReasonCode < packets.ErrUnspecifiedError.Code {
 		pk.Properties, pk.ReasonCode = packets.Properties{}, 0 // the server repeats those of the message, with its QoS for a code
 	}
@@ -171,6 +174,17 @@ func (h *hook) OnPacketEncode(cl *mqtt.Client, pk packets.Packet) packets.Packet
 	}
 	c.ids.out(&pk)
 	return pk
+}
+
+// oldCode is the return code of MQTT 3.1.1 for one of MQTT 5 that the server has none for.
+func oldCode(cl *mqtt.Client, code byte) byte {
+	switch {
+	case code < packets.ErrUnspecifiedError.Code:
+		return code
+	case cl.Properties.Props.AssignedClientID != "" && !cl.Properties.Clean: // a session that nobody could come back to
+		return packets.Err3ClientIdentifierNotValid.Code
+	}
+	return packets.Err3NotAuthorized.Code
 }
 
 func isAck(t byte) bool {

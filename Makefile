@@ -30,9 +30,10 @@ bench: ## the figures of docs/benchmarks.md, each beside a peer or a limit in th
 	go test -run '^$$' -bench . -benchmem ./...
 
 KILLS ?= 1000
-soak: ## the gateway killed KILLS times in the midst of its work, and its broker with it; 100,000 messages with the cloud away
+soak: ## the gateway killed KILLS times in the midst of its work, and its broker with it; 100,000 messages with the cloud away; thousands of power cuts
 	MESHGATE_KILLS=$(KILLS) go test -run '^TestKilled$$' -v -timeout 24h ./cmd/meshgate
 	MESHGATE_SOAK=100000 go test -v -timeout 60m -run TestCustody ./cmd/meshgate
+	$(MAKE) powercut CUTS=1500 RECORDS=6000
 
 FUZZTIME ?= 30s
 fuzz: ## every fuzz test for FUZZTIME

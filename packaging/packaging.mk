@@ -1,7 +1,7 @@
 # packaging.mk - the packages and the tests of the whole system; included by the Makefile. `make deb` needs Go and git;
 # the rest Debian or Ubuntu, root, and what the scripts of packaging/systest install by themselves.
 
-.PHONY: deb deb-same lintian systest systest-vm systest-hands systest-all
+.PHONY: deb deb-same lintian systest systest-vm systest-hands systest-all powercut bench-wear
 
 DEBARCH = $(shell dpkg --print-architecture)
 SYSTEST := packaging/systest
@@ -36,3 +36,16 @@ systest-hands: ## a VM (VMARCH) whose lines and LED are switched, watched, kille
 
 systest-all: systest ## that, and VMs of all three architectures
 	for a in amd64 arm64 armhf; do $(MAKE) systest-vm systest-hands VMARCH=$$a || exit 1; done
+
+CUTS    ?= 67
+RECORDS ?= 2500
+powercut: ## the spool on a disk whose power is cut at CUTS instants, three disks each (root, /dev/fuse, loop)
+	cd $(SYSTEST)/powercut && go build -o $(CURDIR)/dist/powercut .
+	go test -c -o dist/spool.test ./bridge/spool
+	POWERCUT_RECORDS=$(RECORDS) dist/powercut -size 16 -limit 10m -cuts $(CUTS) \
+		-run "dist/spool.test -test.run '^TestPowerCutWriter'" -check "dist/spool.test -test.run '^TestPowerCutJudge'"
+
+WEARTIME ?= 1m
+bench-wear: ## bytes and flushes that reach a disk, beside SQLite and bbolt in the same run (root, loop)
+	cd packaging/bench && go build -o $(CURDIR)/dist/wear .
+	unshare -m dist/wear -time $(WEARTIME)

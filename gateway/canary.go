@@ -31,6 +31,11 @@ func (f *forward) canary(ctx context.Context, s *bridge.Session) error {
 		<-ctx.Done()
 		return ctx.Err()
 	}
+	select { // first what every session begins with
+	case <-f.stated:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 	heard := time.Now() // of this session; a broker has half a canary time for the first
 	for n := 1; ; n++ {
 		if f.park.holds(key{topic: canaryName}) {

@@ -121,7 +121,9 @@ func (f *forward) session(ctx context.Context, up func(...any)) error {
 	acks.Wait()
 	f.lasted = time.Since(start) >= stableAfter
 	err = s.Wait() // what the parts have met follows from this
-	f.park.ended(err)
+	if f.park.ended(err) {
+		return err
+	}
 	if err != nil {
 		return f.twin.judge(err, f.cfg.ClientID)
 	}

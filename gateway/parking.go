@@ -15,8 +15,8 @@ import (
 )
 
 const (
-	// suspectAfter is how many sessions have to be lost in a row, each with the same message as the
-	// first that was not acknowledged, before messages are sent one at a time.
+	// suspectAfter is how many sessions have to be lost in a row, all with some message in flight that
+	// is the same, before messages are sent one at a time.
 	suspectAfter = 3
 	// calmAfter is how many acknowledgements in a row end that again.
 	calmAfter = 100
@@ -56,8 +56,8 @@ type parking struct {
 	began  time.Time
 	flying []key // in the order they were sent
 	acked  int   // in this session
-	last   key   // the first of flying when the session before was lost
-	times  int   // how often in a row it was that one
+	common []key // what was in flight at each of the last losses
+	times  int   // how many losses that were
 	alone  bool  // messages go one at a time
 	calm   int   // acknowledgements in a row since then
 	held   map[key]*held
@@ -171,31 +171,38 @@ func (p *parking) arrived(k key) {
 	}
 }
 
-// ended is called with the error of a session that is over.
-func (p *parking) ended(err error) {
+// ended is called with the error of a session that is over, and reports whether a message explains
+// it: one that was on its way alone, and is held back now.
+func (p *parking) ended(err error) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	flying := p.flying
 	p.flying = nil
 	hungUp := errors.Is(err, bridge.ErrHungUp)
 	if !hungUp && !(errors.Is(err, bridge.ErrNoAck) && p.acked > 0) {
-		return // the line is at fault, or a broker that acknowledges nothing at all
+		return false // the line is at fault, or a broker that acknowledges nothing at all
 	}
-	if len(flying) == 0 {
+	switch {
+	case len(flying) == 0:
 		p.times = 0
-		return
+		return false
+	case p.alone:
+		p.park(flying[0])
+		return true
 	}
-	first := flying[0]
-	if p.alone {
-		p.park(first)
-		return
-	}
-	if first != p.last {
-		p.last, p.times = first, 0
-	}
-	if p.times++; p.times >= suspectAfter {
+	if p.suspect(flying); p.times >= suspectAfter {
 		p.alone, p.calm = true, 0
 	}
+	return false
+}
+
+// suspect keeps of what was in flight at each of the last losses what was so at this one, too.
+func (p *parking) suspect(flying []key) {
+	p.common = slices.DeleteFunc(p.common, func(k key) bool { return !slices.Contains(flying, k) })
+	if p.times == 0 || len(p.common) == 0 {
+		p.common, p.times = flying, 0
+	}
+	p.times++
 }
 
 // park holds a message back, and its whole topic when it is not the first of it.

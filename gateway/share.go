@@ -154,12 +154,10 @@ func (sh *share) secret(secret [8]byte) bool {
 	return false
 }
 
-// heard takes every notification of a session: what the gateway has asked for is for itself, and
-// all of it for the clients, each by its own subscription.
+// heard takes every notification of a session, also of a type that nobody knows: it is for the
+// gateway, and for the clients, each by its own subscription.
 func (m *mesh) heard(n smartmesh.Notification) {
-	if n.Type < 32 && wanted>>n.Type&1 == 1 {
-		m.notified(n)
-	}
+	m.notified(n)
 	if m.share == nil {
 		return
 	}

@@ -85,6 +85,8 @@ var (
 	ErrManagerHello = errors.New("the manager has no session any more")
 	// ErrNoAnswer is the cause when a request and all its repeats stayed unanswered.
 	ErrNoAnswer = errors.New("no answer from the manager")
+	// ErrRead is the cause, with what the port said, when it can be read no more: it was unplugged or closed.
+	ErrRead = errors.New("read")
 	// ErrStuck is the cause when the port took no bytes for two seconds.
 	ErrStuck = errors.New("the port takes no bytes")
 	// ErrClosed is the cause after Close.

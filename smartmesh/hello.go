@@ -78,7 +78,7 @@ func (s *Session) awaitHello(limit context.Context, number byte, again <-chan ti
 		select {
 		case f, ok := <-s.line.frames:
 			if !ok {
-				return false, fmt.Errorf("smartmesh: hello: read: %w", s.line.readErr)
+				return false, fmt.Errorf("smartmesh: hello: %w: %w", ErrRead, s.line.readErr)
 			}
 			p, err := ParsePacket(f.buf[:f.len])
 			if err != nil {

@@ -143,17 +143,17 @@ func ParseNotification(p Packet) Notification {
 	return n
 }
 
-// EventName gives an event's name without the leading "event", first letter in lower case: "moteJoin". It is "" for a
-// notification that is no event, and "event99" for an event that is not known.
+// EventName gives an event's name without the leading "event", first letter in lower case: "moteJoin". A notification
+// that is no event has its own name, without "notif": "log". What is not known is "event99" or "notif9".
 func (n Notification) EventName() string {
-	if n.Type != NotifEvent {
-		return ""
+	what, kind, number := notifications[n.Type], "notif", byte(n.Type)
+	if n.Type == NotifEvent {
+		what, kind, number = events[n.Event], "event", byte(n.Event)
 	}
-	what := events[n.Event]
 	if what == nil {
-		return fmt.Sprintf("event%d", n.Event)
+		return fmt.Sprintf("%s%d", kind, number)
 	}
-	name := strings.TrimPrefix(what.name, "event")
+	name := strings.TrimPrefix(what.name, kind)
 	return strings.ToLower(name[:1]) + name[1:]
 }
 

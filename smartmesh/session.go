@@ -111,7 +111,7 @@ func (s *Session) loop() {
 		select {
 		case f, ok := <-s.line.frames:
 			if !ok {
-				err = fmt.Errorf("read: %w", s.line.readErr)
+				err = fmt.Errorf("%w: %w", ErrRead, s.line.readErr)
 				break
 			}
 			s.in = f

@@ -105,7 +105,7 @@ func TestWhatIsDeliveredRaw(t *testing.T) {
 		if n := got[2]; n.EventName() != "networkReset" || n.Err != nil || len(n.Fields()) != 0 {
 			t.Errorf("%+v", n)
 		}
-		if b, ok := got[3].Body.(*LogNotification); !ok || b.MAC[7] != 1 || len(b.Msg) != 0 || got[3].EventName() != "" {
+		if b, ok := got[3].Body.(*LogNotification); !ok || b.MAC[7] != 1 || len(b.Msg) != 0 || got[3].EventName() != "log" {
 			t.Errorf("%+v", got[3])
 		}
 		c := counts(r.stats)

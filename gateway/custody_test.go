@@ -13,6 +13,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/meshgate/meshgate/bridge/brokertest"
@@ -80,6 +81,33 @@ func (p *pipes) bridgeLink(t *testing.T) control.Link {
 	t.Helper()
 	all := p.status(t).Links
 	return all[slices.IndexFunc(all, func(l control.Link) bool { return l.Kind == "bridge" })]
+}
+
+// TestSerialLinkOfAPortThatGoes: a port that breaks is down from then on, not only from the next attempt to open it.
+func TestSerialLinkOfAPortThatGoes(t *testing.T) {
+	inWorld(t, twoMotes, func(w *world) {
+		door, open := newPipes(), w.port
+		var broken io.Closer
+		later := make(chan struct{})
+		w.port = func() (io.ReadWriteCloser, error) {
+			if broken != nil {
+				<-later
+				return nil, io.ErrClosedPipe
+			}
+			port, err := open()
+			broken = port
+			return port, err
+		}
+		w.startWith(door, nil)
+		w.until("readings", w.has("mote/+/temperature"))
+		broken.Close()
+		w.until("the loss", w.has("manager/main/status", `"disconnected"`, "read"))
+		synctest.Wait()
+		if l := door.status(t).Links[0]; l.Kind != "serial" || l.Up || !strings.Contains(l.Error, "read") {
+			t.Errorf("the port has gone: %+v", l)
+		}
+		close(later)
+	})
 }
 
 // cutOn makes the broker end the connection of who publishes what the pattern matches; with an

@@ -113,7 +113,12 @@ func (m *mesh) whole(ctx context.Context) {
 }
 
 // once opens the port, holds one session and returns what ended it.
-func (m *mesh) once(ctx context.Context, up func(...any)) error {
+func (m *mesh) once(ctx context.Context, up func(...any)) (err error) {
+	defer func() {
+		if errors.Is(err, smartmesh.ErrRead) { // the port has gone, and not only the session
+			m.serial.down(err)
+		}
+	}()
 	port, err := m.g.hw.OpenPort(ctx, m.cfg.Port)
 	if err != nil {
 		m.serial.down(err)

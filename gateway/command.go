@@ -52,7 +52,11 @@ func (g *Gateway) execute(ctx context.Context, c command) {
 		g.intake.now(result, g.oapRequest(ctx, parts[1], c))
 	default:
 		r := g.switchBy(ctx, strings.TrimSuffix(c.topic, "/set"), c)
-		g.log.Info("command", "topic", c.topic, "stage", r.stage, "error", r.err)
+		said := []any{"topic", c.topic, "stage", r.stage}
+		if r.err != nil {
+			said = append(said, "error", r.err)
+		}
+		g.log.Info("command", said...)
 		g.memory.then(func() { g.tray.now(result, r.fields()) })
 	}
 }

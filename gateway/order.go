@@ -100,7 +100,10 @@ func parseObject(text []byte, now time.Time) (order, error) {
 	err := dec.Decode(&form)
 	id, known := orderID(form.ID)
 	o := order{id: id}
+	var wrong *json.UnmarshalTypeError
 	switch {
+	case errors.As(err, &wrong):
+		return o, fmt.Errorf("not a command: %q cannot be a %s", wrong.Field, wrong.Value)
 	case err != nil:
 		return o, fmt.Errorf("not a command: %w", err)
 	case !known:

@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -34,13 +35,7 @@ func decodeCmd() *cobra.Command {
 			if !ok {
 				return status{exitUsage, fmt.Errorf("--group %q is none of %s", group, groups)}
 			}
-			return eachLine(cmd.InOrStdin(), func(line string) error {
-				form, err := decode(line)
-				if err != nil {
-					return err
-				}
-				return json.NewEncoder(cmd.OutOrStdout()).Encode(form)
-			})
+			return decodeLines(cmd.InOrStdin(), cmd.OutOrStdout(), decode, mayBeEmpty[group])
 		},
 	}
 	cmd.Flags().StringVar(&group, "group", "hdlc", groups)
@@ -63,21 +58,37 @@ func decoders() map[string]func(string) (map[string]any, error) {
 	}
 }
 
-// eachLine calls do for every line that is not empty, also after one that fails; the error names the lines that did.
-func eachLine(in io.Reader, do func(string) error) error {
-	var bad []error
+// mayBeEmpty are the groups whose lines are payloads: an empty line is an empty payload.
+var mayBeEmpty = map[string]bool{"oap": true, "health-reports": true, "blink": true}
+
+// decodeLines writes one object a line, also for a line that is no hex: that one costs only itself.
+func decodeLines(in io.Reader, out io.Writer, decode func(string) (map[string]any, error), empty bool) error {
+	var bad error
+	err := eachLine(in, empty, func(n int, line string) error {
+		form, err := decode(line)
+		if err != nil {
+			form = map[string]any{"error": err.Error()}
+			bad = cmp.Or(bad, fmt.Errorf("line %d: %w", n, err))
+		}
+		return json.NewEncoder(out).Encode(form)
+	})
+	return cmp.Or(err, bad)
+}
+
+// eachLine calls do for every line, of those that are empty only if told so.
+func eachLine(in io.Reader, empty bool, do func(n int, line string) error) error {
 	lines := bufio.NewScanner(in)
 	lines.Buffer(nil, maxLine)
 	for n := 1; lines.Scan(); n++ {
 		line := strings.TrimSpace(lines.Text())
-		if line == "" {
+		if line == "" && !empty {
 			continue
 		}
-		if err := do(line); err != nil {
-			bad = append(bad, fmt.Errorf("line %d: %w", n, err))
+		if err := do(n, line); err != nil {
+			return err
 		}
 	}
-	return errors.Join(append(bad, lines.Err())...)
+	return lines.Err()
 }
 
 func unhex(s string) ([]byte, error) {
@@ -195,10 +206,10 @@ func encodeCmd() *cobra.Command {
 		Use: "encode", Short: "Make the frame of each request from its JSON form on standard input", Args: cobra.NoArgs,
 		Example: `  echo '{"command":"getTime","seq":79,"fields":{}}' | meshgate encode`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return eachLine(cmd.InOrStdin(), func(line string) error {
+			return eachLine(cmd.InOrStdin(), false, func(n int, line string) error {
 				packet, err := smartmesh.EncodeRequest([]byte(line))
 				if err != nil {
-					return err
+					return fmt.Errorf("line %d: %w", n, err)
 				}
 				_, err = fmt.Fprintln(cmd.OutOrStdout(), hex.EncodeToString(hdlc.AppendFrame(nil, packet)))
 				return err

@@ -66,9 +66,6 @@ func TestDecode(t *testing.T) {
 	for group, file := range files {
 		t.Run(group, func(t *testing.T) {
 			for _, v := range vectors(t, file) {
-				if v.Hex == "" {
-					continue // an empty line says nothing
-				}
 				line := v.Hex
 				if v.DstPort != nil {
 					line += fmt.Sprintf(" %d", *v.DstPort)
@@ -140,11 +137,25 @@ func TestCodecRefuses(t *testing.T) {
 	}
 }
 
-// TestCodecGoesOn: a line that is no hex costs only itself.
-func TestCodecGoesOn(t *testing.T) {
-	out, errs, code := meshgate(t, "7e\nxx\n0102\nyy\n", "decode")
-	if strings.Count(out, "\n") != 2 || code != 1 || !strings.Contains(errs, "line 2") || !strings.Contains(errs, "line 4") {
-		t.Errorf("status %d, %q, %q", code, out, errs)
+// TestDecodeEachLine: a line that is no hex costs only itself, and where a line is a payload an empty one is an empty payload.
+func TestDecodeEachLine(t *testing.T) {
+	tests := []struct{ group, in, want string }{
+		{"oap", "zz\n\n00\n", "not hex|oap_too_short|oap_too_short"},
+		{"blink", "\n9500\n", "not_blink|not_blink"},
+		{"handshake", "7e\n\nxx\n7e00030002\n", "0 whole frames|not hex|0 whole frames"},
+	}
+	for _, tt := range tests {
+		out, _, _ := meshgate(t, tt.in, "decode", "--group", tt.group)
+		lines, want := strings.Split(strings.TrimSpace(out), "\n"), strings.Split(tt.want, "|")
+		if len(lines) != len(want) {
+			t.Errorf("%s: %d objects, want %d:\n%s", tt.group, len(lines), len(want), out)
+			continue
+		}
+		for i := range want {
+			if !strings.Contains(lines[i], want[i]) {
+				t.Errorf("%s: line %d is %s, want %s", tt.group, i+1, lines[i], want[i])
+			}
+		}
 	}
 }
 

@@ -154,6 +154,8 @@ func TestPTY(t *testing.T) {
 	sub.out.await(t, "readings of the new simulator", func(all []string) bool { return len(readings(t, all)) >= n+5 })
 	awaitStatus(t, socket, func(s control.Status) bool { return s.OK })
 	began := time.Now()
+	gateway.cmd.Process.Signal(syscall.SIGTERM) // twice, as timeout(1) does
+	time.AfterFunc(time.Millisecond, func() { gateway.cmd.Process.Signal(syscall.SIGTERM) })
 	if err := gateway.signal(syscall.SIGTERM); err != nil || time.Since(began) > 5*time.Second {
 		t.Errorf("SIGTERM: %v after %v", err, time.Since(began))
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"os"
 	"os/exec"
 	"slices"
 	"strings"
@@ -83,6 +84,24 @@ func TestHouse(t *testing.T) {
 		}
 		for _, imp := range p.Imports {
 			checkDoor(t, room, imp, may)
+		}
+	}
+}
+
+// TestMakeTestNeedsGoAlone: the race detector needs a C compiler, `make test` does not; in CI nothing is left out.
+func TestMakeTestNeedsGoAlone(t *testing.T) {
+	if _, err := exec.LookPath("make"); err != nil {
+		t.Skip(err)
+	}
+	for _, tt := range []struct {
+		ci, cgo string
+		race    bool
+	}{{"", "0", false}, {"", "1", true}, {"true", "0", true}} {
+		cmd := exec.Command("make", "-n", "-C", "../..", "test")
+		cmd.Env = append(os.Environ(), "CI="+tt.ci, "CGO_ENABLED="+tt.cgo)
+		out, err := cmd.CombinedOutput()
+		if err != nil || strings.Contains(string(out), "-race") != tt.race {
+			t.Errorf("%+v: %v\n%s", tt, err, out)
 		}
 	}
 }

@@ -62,10 +62,10 @@ func fourManagers(b *testing.B) (sims []*sim.Manager, end func()) {
 	hw := gateway.Hardware{GPIO: gpio.Host(), ClockRight: func() bool { return true }, OpenPort: ports.open}
 	done := make(chan error, 1)
 	go func() { done <- gateway.Run(ctx, cfg, hw, log) }()
-	for range 100 { // until they report at the full rate
+	for range 60 { // until they report at the full rate, and no more comes of their joining
 		before := acked(sims)
 		<-time.After(time.Second)
-		if acked(sims)-before >= 4*35 {
+		if n := acked(sims) - before; n >= 4*34 && n <= 4*38 {
 			break
 		}
 	}

@@ -26,7 +26,7 @@ type led struct {
 
 // openLED takes the LED over from its trigger and brings it to the safe state.
 func openLED(root, name string, o Output) (*led, error) {
-	l := &led{dir: filepath.Join(root, name), activeLow: o.ActiveLow}
+	l := &led{dir: filepath.Join(root, name), trigger: o.Trigger, activeLow: o.ActiveLow}
 	if _, err := os.Stat(l.dir); err != nil {
 		return nil, ledError(root, name, err)
 	}
@@ -51,6 +51,7 @@ func openLED(root, name string, o Output) (*led, error) {
 func (l *led) takeOver() error {
 	triggers, err := l.read("trigger")
 	if errors.Is(err, fs.ErrNotExist) {
+		l.trigger = ""
 		return nil
 	}
 	if err != nil {

@@ -154,3 +154,19 @@ func TestLEDVanishes(t *testing.T) {
 		t.Error("the LED was made up")
 	}
 }
+
+// TestTriggerOfAKilledProcess: an LED that a process held when it was killed gets back what it showed before that.
+func TestTriggerOfAKilledProcess(t *testing.T) {
+	for found, want := range map[string]string{"[none] timer mmc0\n": "mmc0", "none [timer] mmc0\n": "timer"} {
+		root := ledTree(t, "ACT", map[string]string{"brightness": "1", "max_brightness": "1", "trigger": found})
+		if err := Safe([]Output{{Name: "act", Pin: "led:ACT", Trigger: "mmc0"}}, &Hardware{LEDs: root, Sim: NewSim()}); err != nil {
+			t.Fatal(err)
+		}
+		if got := ledFile(t, root, "ACT", "trigger"); got != want {
+			t.Errorf("%s: trigger %s, want %s", found, got, want)
+		}
+		if got := ledFile(t, root, "ACT", "brightness"); got != "0" {
+			t.Errorf("brightness %s", got)
+		}
+	}
+}

@@ -31,6 +31,9 @@ type Output struct {
 	LinkDelay  time.Duration
 
 	Group []string // names of the members: a group has no pin, a command goes to each member in turn
+
+	// Trigger is what an LED shows at the end when it shows nothing at the start: what a process that was killed took it from.
+	Trigger string `json:",omitempty"`
 }
 
 // Action is what a command wants.

@@ -46,10 +46,11 @@ func keepOutputs(dir string, outs []gpio.Output) error {
 type keeper struct {
 	dirs []string
 	log  *slog.Logger
+	leds func() []gpio.LED
 }
 
 func newKeeper(stateDir string, log *slog.Logger) keeper {
-	k := keeper{[]string{stateDir}, log}
+	k := keeper{[]string{stateDir}, log, gpio.LEDs}
 	if dir := config.Default().StateDir; os.Getenv("STATE_DIRECTORY") != "" && dir != stateDir {
 		k.dirs = append(k.dirs, dir)
 	}
@@ -57,11 +58,32 @@ func newKeeper(stateDir string, log *slog.Logger) keeper {
 }
 
 func (k keeper) keep(outs []gpio.Output) {
+	outs = k.withTriggers(outs)
 	for _, dir := range k.dirs {
 		if err := keepOutputs(dir, outs); err != nil {
 			k.log.Warn("the outputs cannot be written down for `meshgate safe`, which will have to go by the configuration", "error", err)
 		}
 	}
+}
+
+// withTriggers notes what LEDs show before they are taken, or, where they show nothing, what was noted before: `meshgate safe`
+// then finds them as the daemon has left them.
+func (k keeper) withTriggers(outs []gpio.Output) []gpio.Output {
+	had, _ := keptOutputs(k.dirs[0])
+	noted := map[string]string{}
+	for _, o := range had {
+		noted[o.Pin] = o.Trigger
+	}
+	for _, l := range k.leds() {
+		if l.Trigger != "" && l.Trigger != "none" {
+			noted["led:"+l.Name] = l.Trigger
+		}
+	}
+	outs = slices.Clone(outs)
+	for i := range outs {
+		outs[i].Trigger = noted[outs[i].Pin]
+	}
+	return outs
 }
 
 // follow has the source of configurations tell of every change.

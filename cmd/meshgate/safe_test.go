@@ -131,3 +131,17 @@ func TestOutputsOfAChangedConfiguration(t *testing.T) {
 		t.Errorf("afterwards: %s", got)
 	}
 }
+
+// TestTriggersAreNoted: while the daemon has an LED its trigger is none; what it was before stays known.
+func TestTriggersAreNoted(t *testing.T) {
+	k := newKeeper(t.TempDir(), slog.New(slog.DiscardHandler))
+	outs := []gpio.Output{{Name: "act", Pin: "led:ACT"}, {Name: "relay", Pin: "GPIO4"}}
+	for _, tt := range []struct{ shows, want string }{{"none", ""}, {"mmc0", "mmc0"}, {"none", "mmc0"}, {"timer", "timer"}} {
+		k.leds = func() []gpio.LED { return []gpio.LED{{Name: "ACT", Trigger: tt.shows}} }
+		k.keep(outs)
+		kept, err := keptOutputs(k.dirs[0])
+		if err != nil || len(kept) != 2 || kept[0].Trigger != tt.want || kept[1].Trigger != "" {
+			t.Errorf("%s: %+v, %v", tt.shows, kept, err)
+		}
+	}
+}

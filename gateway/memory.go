@@ -60,8 +60,8 @@ type memo struct {
 }
 
 const (
-	maxMemos      = 256       // remembered of one target
-	maxMemoryFile = 256 << 10 // bytes by which the file may grow before it is written anew
+	maxMemos      = 1024      // remembered of one target
+	maxMemoryFile = 256 << 10 // bytes by which the file may grow, or to twice what it was, before it is written anew
 	maxMemoID     = 128       // bytes of an id
 )
 
@@ -240,7 +240,7 @@ func (m *memory) write(batch []job) {
 	}
 	n, err := m.f.Write(text.Bytes())
 	m.size += int64(n)
-	if m.size > m.live+maxMemoryFile {
+	if m.size > m.live+max(m.live, maxMemoryFile) {
 		m.rewrite()
 		return
 	}

@@ -61,7 +61,7 @@ type memo struct {
 
 const (
 	maxMemos      = 1024      // remembered of one target
-	maxMemoryFile = 256 << 10 // bytes by which the file may grow, or to twice what it was, before it is written anew
+	maxMemoryFile = 256 << 10 // bytes by which the file may grow before it is written anew, or to twice its size
 	maxMemoID     = 128       // bytes of an id
 )
 

@@ -18,6 +18,7 @@ import (
 //	/readyz    200 while readings get through, for whoever looks after it
 //	/metrics   for Prometheus
 //	/api/v1/   what the control socket answers
+//	/mqtt      MQTT over WebSocket, with the broker inside
 //
 // Without users it is for this machine alone.
 type web struct {
@@ -59,6 +60,7 @@ func (w *web) handler() (http.Handler, error) {
 	inner := http.NewServeMux()
 	inner.HandleFunc("GET /metrics", w.g.serveMetrics)
 	inner.Handle("/api/v1/", w.g.api())
+	inner.HandleFunc("GET /mqtt", w.g.serveMQTT)
 	guard := thisMachine
 	if w.cfg.Users != "" {
 		users, err := local.LoadUsers(w.cfg.Users)

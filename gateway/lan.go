@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"path/filepath"
 	"sync/atomic"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/meshgate/meshgate/bridge"
 	"github.com/meshgate/meshgate/gateway/config"
+	"github.com/meshgate/meshgate/gateway/control"
 	"github.com/meshgate/meshgate/gateway/local"
 )
 
@@ -27,6 +29,7 @@ type lan struct {
 
 	again   chan struct{} // holds one: a broker that was away has everything to hear again
 	forged  forgeries
+	inside  atomic.Pointer[local.Broker] // while there is one
 	figures atomic.Pointer[local.Stats]
 	ledger  *lanLedger // nil for the broker inside, which forgets with the process
 }
@@ -63,6 +66,10 @@ func (l *lan) once(ctx context.Context, up func(...any)) error {
 		return err
 	}
 	defer s.Close()
+	if b, ok := s.(*local.Broker); ok {
+		l.inside.Store(b)
+		defer l.inside.Store(nil)
+	}
 	reread := l.watchFiles(s)
 	live, stop := l.g.hub.listenBut("#", lanName)
 	defer stop()
@@ -157,6 +164,17 @@ func (l *lan) open(ctx context.Context) (side, error) {
 			}
 			return l.take(m)
 		}})
+}
+
+// serveMQTT is MQTT over WebSocket at the HTTP door, by the broker inside and under its own users and access list.
+func (g *Gateway) serveMQTT(rw http.ResponseWriter, r *http.Request) {
+	if l := g.side(); l != nil {
+		if b := l.inside.Load(); b != nil {
+			b.Handler().ServeHTTP(rw, r)
+			return
+		}
+	}
+	control.Fail(rw, http.StatusNotFound, errors.New("there is no broker inside (local.listen)"))
 }
 
 // watchFiles gives a function that has the broker read its users and its access list again when one

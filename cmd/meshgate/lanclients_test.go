@@ -14,7 +14,9 @@ import (
 	"testing"
 	"time"
 
+	mqtt "github.com/eclipse/paho.mqtt.golang"
 	"github.com/meshgate/meshgate/bridge/brokertest"
+
 	"github.com/meshgate/meshgate/gateway/control"
 	"github.com/meshgate/meshgate/smartmesh/sim"
 )
@@ -59,6 +61,27 @@ func TestSleepingDevice(t *testing.T) {
 	if times(second, "dev/1 awake") != 0 {
 		t.Error("what had been delivered came again")
 	}
+}
+
+// The HTTP door has MQTT over WebSocket, with the same broker behind it.
+func TestMQTTAtTheDoor(t *testing.T) {
+	port, file, socket := inside(t, "")
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	door := freePort(t)
+	writeText(t, file, fmt.Sprintf("%s\nhttp: {listen: \"127.0.0.1:%d\"}\n", text, door))
+	gatewayProcess(t, "run", "--config", file)
+	awaitStatus(t, socket, func(st control.Status) bool { return st.OK })
+	sub := subscriber(t, port, "dev/#")
+	page := mqtt.NewClient(mqtt.NewClientOptions().AddBroker(fmt.Sprintf("ws://127.0.0.1:%d/mqtt", door)).SetClientID("page"))
+	if tok := page.Connect(); !tok.WaitTimeout(patience) || tok.Error() != nil {
+		t.Fatalf("%v", tok.Error())
+	}
+	defer page.Disconnect(0)
+	page.Publish("dev/ws", 1, false, "by WebSocket")
+	sub.out.awaitLine(t, "0 dev/ws by WebSocket")
 }
 
 // Who may connect, and to what, is what the files say, also after they have changed.

@@ -127,6 +127,32 @@ func BenchmarkPubackAfterDisk(b *testing.B) {
 	b.ReportMetric(rate(b, fmt.Sprintf("127.0.0.1:%d", neighbour), 32, n), "mosquitto-32/s")
 }
 
+// TestCustodyOfMosquitto is what TestCustody is compared with: Mosquitto, persistent and otherwise as it comes, with a session
+// that waits for the messages, as its own bridge would have, killed (-9) after it has acknowledged them. It is a figure and
+// no promise of ours: nothing here fails.
+func TestCustodyOfMosquitto(t *testing.T) {
+	needs(t, "mosquitto", "mosquitto_sub")
+	const n = 1000
+	port := freePort(t)
+	conf := []string{"user root", "persistence true", "persistence_location " + t.TempDir() + "/"}
+	broker := mosquitto(t, port, conf...)
+	away := subscriber(t, port, "dev/#", "-c", "-i", "bridge", "-q", "1")
+	away.kill()
+	c, err := dialRaw(fmt.Sprintf("127.0.0.1:%d", port), "dev", "")
+	for k := 0; k < n && err == nil; k++ {
+		err = c.publish("dev/0", fmt.Sprintf("=%d", k))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	broker.kill()
+	mosquitto(t, port, conf...)
+	back := subscriber(t, port, "dev/#", "-c", "-i", "bridge", "-q", "1")
+	pub(t, port, "dev/0", "the end")
+	back.out.awaitLine(t, "dev/0 the end")
+	t.Logf("%d acknowledged, %d arrived after kill -9", n, times(back, "dev/0 ="))
+}
+
 // commits gives how many records a second a spool takes, one after the other.
 func commits(b *testing.B, sp *spool.Spool, n int) float64 {
 	began := time.Now()

@@ -46,6 +46,6 @@ powercut: ## the spool on a disk whose power is cut at CUTS instants, three disk
 		-run "dist/spool.test -test.run '^TestPowerCutWriter'" -check "dist/spool.test -test.run '^TestPowerCutJudge'"
 
 WEARTIME ?= 1m
-bench-wear: ## bytes and flushes that reach a disk, beside SQLite and bbolt in the same run (root, loop)
-	cd packaging/bench && go build -o $(CURDIR)/dist/wear .
+bench-wear: ## bytes and flushes that reach a disk, beside SQLite and bbolt in the same run (root, loop, a C compiler)
+	cd packaging/bench && CGO_ENABLED=1 CGO_CFLAGS='-O2 -DHAVE_FDATASYNC=1' go build -o $(CURDIR)/dist/wear .
 	unshare -m dist/wear -time $(WEARTIME)

@@ -3,15 +3,14 @@
 
 SHELL   := /bin/bash
 VERSION ?= $(shell packaging/version.sh)
-LDFLAGS := -s -w -X main.version=$(VERSION)
-BUILD   := CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)'
+BUILD   := VERSION=$(VERSION) packaging/build.sh
 
-.PHONY: all build run test race check bench soak fuzz cross clean
+.PHONY: all build run test test-arm race check bench soak fuzz cross clean
 
 all: build
 
 build: ## the program for this machine: bin/meshgate
-	$(BUILD) -o bin/meshgate ./cmd/meshgate
+	$(BUILD) bin/meshgate
 
 run: build ## the demo: a simulated network, a simulated LED, a cloud in the process
 	bin/meshgate run --demo
@@ -44,9 +43,9 @@ fuzz: ## every fuzz test for FUZZTIME
 	  echo "== $$p $$f"; go test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) $$p || exit 1; done; done
 
 cross: ## the programs for the boards: dist/meshgate-{amd64,arm64,armhf}
-	GOARCH=amd64 $(BUILD) -o dist/meshgate-amd64 ./cmd/meshgate
-	GOARCH=arm64 $(BUILD) -o dist/meshgate-arm64 ./cmd/meshgate
-	GOARCH=arm GOARM=6 $(BUILD) -o dist/meshgate-armhf ./cmd/meshgate
+	GOARCH=amd64 $(BUILD) dist/meshgate-amd64
+	GOARCH=arm64 $(BUILD) dist/meshgate-arm64
+	GOARCH=arm GOARM=6 $(BUILD) dist/meshgate-armhf
 
 clean:
 	rm -rf bin dist

@@ -20,7 +20,6 @@ export VERSION=${VERSION:-$(packaging/version.sh)} TZ=UTC0 LC_ALL=C
 export SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct)}
 work=$(mktemp -d); trap 'rm -rf "$work"' EXIT
 
-build() { CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X main.version=$VERSION" -o "$1" ./cmd/meshgate; }
 # changelog : one entry, with the subjects of the commits since the last tag
 changelog() {
 	echo "meshgate ($VERSION-1) unstable; urgency=medium"; echo
@@ -31,7 +30,7 @@ changelog() {
 }
 
 # what is the same in every package
-if [ -n "$program" ]; then cp "$program" "$work/host"; else build "$work/host"; fi
+if [ -n "$program" ]; then cp "$program" "$work/host"; else packaging/build.sh "$work/host"; fi
 mkdir "$work/docs" && "$work/host" docs "$work/docs"
 "$work/host" check --config packaging/gateway.yaml >/dev/null || { echo 'the default configuration is not valid' >&2; exit 1; }
 changelog >"$work/docs/changelog.Debian"
@@ -42,10 +41,10 @@ for arch; do
 	BUILD=$work/$arch; export BUILD
 	cp -r "$work/docs" "$BUILD"
 	case $arch in
-	armhf) ARCH=arm6; GOARCH=arm GOARM=6 build "$BUILD/meshgate" ;;
+	armhf) ARCH=arm6; GOARCH=arm GOARM=6 packaging/build.sh "$BUILD/meshgate" ;;
 	amd64 | arm64)
 		ARCH=$arch
-		if [ -n "$program" ]; then cp "$program" "$BUILD/meshgate"; else GOARCH=$arch build "$BUILD/meshgate"; fi ;;
+		if [ -n "$program" ]; then cp "$program" "$BUILD/meshgate"; else GOARCH=$arch packaging/build.sh "$BUILD/meshgate"; fi ;;
 	*) echo "unknown architecture $arch" >&2; exit 2 ;;
 	esac
 	export ARCH

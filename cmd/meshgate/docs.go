@@ -16,11 +16,11 @@ import (
 )
 
 // docsCmd writes what a package ships beside the program, from the commands and the example of the
-// configuration: the man pages meshgate.1 and gateway.yaml.5, and the completions meshgate.bash,
-// _meshgate (zsh) and meshgate.fish.
+// configuration: the man pages meshgate.1 and gateway.yaml.5, the completions meshgate.bash,
+// _meshgate (zsh) and meshgate.fish, and the configuration's schema for editors.
 func docsCmd() *cobra.Command {
 	return &cobra.Command{
-		Use: "docs DIR", Short: "Write the man pages and the completions", Args: cobra.ExactArgs(1), Hidden: true,
+		Use: "docs DIR", Short: "Write the man pages, the completions and the schema of the configuration", Args: cobra.ExactArgs(1), Hidden: true,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			root := cmd.Root()
 			for name, write := range map[string]func(io.Writer) error{
@@ -29,6 +29,8 @@ func docsCmd() *cobra.Command {
 				"meshgate.bash":  func(w io.Writer) error { return root.GenBashCompletionV2(w, true) },
 				"_meshgate":      root.GenZshCompletion,
 				"meshgate.fish":  func(w io.Writer) error { return root.GenFishCompletion(w, true) },
+
+				"gateway.schema.json": func(w io.Writer) error { _, err := io.WriteString(w, config.Schema); return err },
 			} {
 				if err := writeFile(filepath.Join(args[0], name), write); err != nil {
 					return err
@@ -202,6 +204,10 @@ const manConfigEnd = `.SH FILES
 .TP
 .I /etc/meshgate/gateway.yaml
 read by the service, mode 0640, group meshgate
+.TP
+.I /usr/share/meshgate/gateway.schema.json
+the form of the file as a JSON schema, for editors that know the comment
+.RB \(lq "# yaml\-language\-server: $schema=" \(rq
 .SH SEE ALSO
 .BR meshgate (1)
 `

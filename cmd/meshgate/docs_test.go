@@ -73,6 +73,7 @@ func TestDocs(t *testing.T) {
 	for name, want := range map[string]string{
 		"meshgate.1": ".TH MESHGATE 1 1970-01-02", "gateway.yaml.5": ".SS bridges\n",
 		"meshgate.bash": "__start_meshgate", "_meshgate": "#compdef meshgate", "meshgate.fish": "complete -c meshgate",
+		"gateway.schema.json": `"title": "meshgate: gateway.yaml"`,
 	} {
 		data, err := os.ReadFile(filepath.Join(dir, name))
 		if err != nil {

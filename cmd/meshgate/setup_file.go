@@ -19,6 +19,8 @@ func (a answers) file() string {
 #   meshgate reload                           use it
 #   meshgate status                           how each link of the chain is
 #
+# yaml-language-server: $schema=/usr/share/meshgate/gateway.schema.json
+#
 # Relative paths start from this folder. Secrets are files, never values.
 version: 1
 id: %s

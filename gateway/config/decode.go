@@ -1,9 +1,13 @@
 package config
 
 import (
+	"math"
 	"path/filepath"
 	"time"
 )
+
+// version is that of the files that are read here, and of one that does not say.
+const version = 1
 
 // never is the upper bound of durations that have no natural one: ten years.
 const never = 87600 * time.Hour
@@ -15,7 +19,11 @@ func (d *decoder) config(root value) *Config {
 	if !o.ok {
 		return nil
 	}
-	o.number("version", 1, 1, 1)
+	if n := o.number("version", version, 1, math.MaxInt32); n > version {
+		d.errs, d.mistakes = nil, 0 // what else is in the file cannot be judged here
+		o.at["version"].fail("version %d is for a later meshgate; this one reads version %d", n, version)
+		return nil
+	}
 	c := &Config{ID: d.id(o), StateDir: o.file("state_dir")}
 	if c.StateDir == "" {
 		c.StateDir = d.host.stateDir()

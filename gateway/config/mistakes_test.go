@@ -43,7 +43,10 @@ var mistakes = []struct {
 		`5:33: spool.max_age: -1s is out of range, 0s to 87600h`,
 		`6:14: log.level: expected debug, info, warn or error, found "warning", did you mean "warn"?`}},
 
-	{"version", minimal + "version: 2\n", []string{`2:10: version: 2 is out of range, 1 to 1`}},
+	{"version", minimal + "version: 2\n", []string{`2:10: version: version 2 is for a later meshgate; this one reads version 1`}},
+	{"version, and what is new in it", minimal + "version: 2\nshields: up\nlog: all\n", []string{
+		`2:10: version: version 2 is for a later meshgate; this one reads version 1`}},
+	{"no version", minimal + "version: 0\n", []string{`2:10: version: 0 is out of range, 1 to 2147483647`}},
 	{"octal", minimal + "version: 01\n", []string{`2:10: version: number 01 begins with a 0, which YAML readers take for octal; write it without`}},
 	{"number as text", minimal + "version: '1'\n", []string{`2:10: version: expected a whole number, found text "1"`}},
 	{"hex", minimal + "version: 0x1\n", []string{`2:10: version: expected a whole number, found 0x1`}},

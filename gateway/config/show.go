@@ -14,6 +14,12 @@ import (
 //go:embed example.yaml
 var Example string
 
+// Schema is the form of the file as a JSON schema (draft 2020-12), for editors. It has every key; what keys mean
+// together, and the files that they name, Load alone judges.
+//
+//go:embed schema.json
+var Schema string
+
 // Redacted returns a copy that can be shown to anybody: URLs are without their queries, where some
 // brokers want a signature. Passwords are not in a Config at all, only the names of their files.
 func (c *Config) Redacted() *Config {

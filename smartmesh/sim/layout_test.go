@@ -4,6 +4,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"math"
 	"os"
 	"testing"
 )
@@ -99,9 +100,9 @@ func (l layouts) value(f layoutField, b []byte) (any, error) {
 	if f.Type == "bytes" {
 		return hex.EncodeToString(b), nil
 	}
-	n := 0
+	n := int64(0)
 	for _, c := range b {
-		n = n<<8 | int(c)
+		n = n<<8 | int64(c)
 	}
 	if f.Type[0] == 'i' && b[0] >= 0x80 {
 		n -= 1 << (8 * len(b))
@@ -112,16 +113,19 @@ func (l layouts) value(f layoutField, b []byte) (any, error) {
 		}
 		return n == 1, nil
 	}
+	if n > math.MaxInt {
+		return n, nil // a u32 or more, where an int has 32 bits
+	}
 	if f.Enum == "" {
-		return n, nil
+		return int(n), nil
 	}
 	values := l.Enums[f.Enum].Values
 	if f.Enum == "RC" {
 		values = l.Codes
 	}
 	for _, v := range values {
-		if v.Value == n {
-			return n, nil
+		if v.Value == int(n) {
+			return int(n), nil
 		}
 	}
 	return nil, fmt.Errorf("%s: %d is not in enum %s", f.Name, n, f.Enum)

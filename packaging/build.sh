@@ -5,9 +5,9 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 small=()
-for p in net/... vendor/... crypto/x509/... encoding/asn1 math/big regexp/... text/... go.yaml.in/... github.com/spf13/... \
-	github.com/kardianos/... github.com/coder/... github.com/gorilla/... \
-	github.com/meshgate/meshgate/cmd/... github.com/meshgate/meshgate/gateway/config; do
+for p in net/... vendor/... crypto/tls/... crypto/x509/... encoding/asn1 math/big regexp/... text/... go.yaml.in/... github.com/spf13/... \
+	github.com/kardianos/... github.com/eclipse/... github.com/coder/... github.com/gorilla/... \
+	github.com/meshgate/meshgate/cmd/... github.com/meshgate/meshgate/gateway/config github.com/meshgate/meshgate/smartmesh/sim; do
 	small+=("-gcflags=$p=-l")
 done
 CGO_ENABLED=0 go build -trimpath -tags nethttpomithttp2 "${small[@]}" \

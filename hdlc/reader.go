@@ -60,6 +60,15 @@ func (r *Reader) Next() ([]byte, error) {
 // Pending tells whether bytes of an unfinished frame are held, once Next has returned the underlying reader's error.
 func (r *Reader) Pending() bool { return r.in && (r.over || r.end > r.pos) }
 
+// Rest gives the bytes held of an unfinished frame, with the flag before them, once Next has returned the underlying
+// reader's error: a Reader that gets them first goes on where this one has ended.
+func (r *Reader) Rest() []byte {
+	if !r.in || r.over {
+		return nil
+	}
+	return append([]byte{flag}, r.buf[r.pos:r.end]...)
+}
+
 // check makes a packet of the bytes between two flags.
 func (r *Reader) check(raw []byte) ([]byte, error) {
 	frame := raw

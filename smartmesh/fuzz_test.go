@@ -215,5 +215,5 @@ func benchSession(b *testing.B) (*Session, func()) {
 	b.Helper()
 	opt := Options{OnNotify: func(Notification) {}, Log: slog.New(slog.DiscardHandler), Stats: new(Stats)}
 	s := &Session{opt: opt, line: newLine(&sink{make(chan struct{})}, opt.Stats, opt.Log), closing: make(chan struct{})}
-	return s, s.line.close
+	return s, func() { s.line.close(func(*frame) {}) }
 }

@@ -33,14 +33,16 @@ type line struct {
 
 	frames chan frame // closed after the last one; then readErr tells why
 	out    chan []byte
-	wrote  chan error // one answer for each out
-	stop   chan struct{}
+	wrote  chan error    // one answer for each out
+	stop   chan struct{} // of the writing goroutine
+	drop   chan struct{} // what is read is of no use any more
 	read   chan struct{} // closed when the goroutine is gone, as is written
 	writes chan struct{}
 
 	frames0, damaged0 int64 // stats when the port was opened
 
 	readErr error
+	rest    []byte      // of an unfinished frame
 	limit   *time.Timer // of write
 }
 
@@ -49,7 +51,7 @@ func newLine(port io.ReadWriteCloser, stats *Stats, log *slog.Logger) *line {
 		port: port, stats: stats, log: log,
 		frames: make(chan frame, frameQueue),
 		out:    make(chan []byte), wrote: make(chan error, 1),
-		stop: make(chan struct{}), read: make(chan struct{}), writes: make(chan struct{}),
+		stop: make(chan struct{}), drop: make(chan struct{}), read: make(chan struct{}), writes: make(chan struct{}),
 		limit:   time.NewTimer(writeLimit),
 		frames0: stats.Frames.Load(), damaged0: stats.damaged(),
 	}
@@ -72,7 +74,7 @@ func (l *line) reading() {
 			l.log.Debug("frame dropped", "error", bad.Word())
 			continue
 		case err != nil:
-			l.readErr = err
+			l.readErr, l.rest = err, r.Rest()
 			return
 		}
 		l.stats.Frames.Add(1)
@@ -80,7 +82,7 @@ func (l *line) reading() {
 		f.len = copy(f.buf[:], packet)
 		select {
 		case l.frames <- f:
-		case <-l.stop:
+		case <-l.drop:
 			return
 		}
 	}
@@ -135,8 +137,10 @@ func (l *line) write(b []byte, hurry <-chan struct{}) error {
 	}
 }
 
-// close closes the port and waits for the goroutines, but no longer than a stuck port deserves.
-func (l *line) close() {
+// close closes the port and waits for the goroutines, but no longer than a stuck port deserves; it is false when the port
+// does not let go. What has been read before goes to take.
+func (l *line) close(take func(*frame)) bool {
+	defer close(l.drop)
 	close(l.stop)
 	limit := time.NewTimer(releaseLimit)
 	defer limit.Stop()
@@ -151,13 +155,27 @@ func (l *line) close() {
 			l.log.Debug("closing the port", "error", err)
 		}
 	}()
+	frames := l.frames
 	for _, gone := range []chan struct{}{closed, l.writes, l.read} {
-		select {
-		case <-gone:
-		case <-limit.C:
-			l.stats.Abandoned.Add(1)
-			l.log.Warn("the port does not let go; left to itself")
-			return
+		for waiting := true; waiting; {
+			select {
+			case f, ok := <-frames:
+				if !ok {
+					frames = nil
+					break
+				}
+				take(&f)
+			case <-gone:
+				waiting = false
+			case <-limit.C:
+				l.stats.Abandoned.Add(1)
+				l.log.Warn("the port does not let go; left to itself")
+				return false
+			}
 		}
 	}
+	for f := range l.frames {
+		take(&f)
+	}
+	return true
 }

@@ -53,6 +53,9 @@ func (s *Session) reliable(p Packet) error {
 			s.opt.Stats.Unknown.Add(1)
 		}
 	}
+	if s.parted {
+		return nil // it comes again, and then gets it
+	}
 	s.opt.Stats.Acks.Add(1)
 	return s.send(p.acknowledgement())
 }

@@ -170,8 +170,13 @@ func (s *Session) response(p Packet, at time.Time) error {
 	return s.farewell()
 }
 
-// farewell unsubscribes, so that the manager does not run into packets that nobody acknowledges.
+// farewell unsubscribes, so that the manager does not run into packets that nobody acknowledges; a session that is to be
+// taken up again leaves without a word.
 func (s *Session) farewell() error {
+	if s.staying {
+		s.parted = true
+		return ErrClosed
+	}
 	var none subscribeRequest
 	row := specs[subscribe.id]
 	s.bye = &request{row: row, payload: row.req.marshal(nil, &none), reply: make(chan reply, 1)}

@@ -32,18 +32,22 @@ type Session struct {
 	opt      Options
 	line     *line
 	requests chan *request // unbuffered: who does not get in waits, and may give up without a trace
-	closing  chan struct{} // closed by Close
+	closing  chan struct{} // closed by Close and Detach; staying is set before
+	staying  bool          // the manager is not to notice
 	once     sync.Once
 	over     chan struct{} // closed when the session ends; err and cause are set before
 	done     chan struct{} // closed when everything the session made is gone
 	cause    error
+	state    State // set before done is closed
+	whole    bool  // and it can be taken up
 
 	// Of the loop alone.
 	seq     byte // number of the next request
 	last    byte // number of the last reliable packet from the manager
 	pending *request
 	repeat  *time.Timer // of pending
-	leaving bool        // Close was called: no further request is taken
+	leaving bool        // Close or Detach was called: no further request is taken
+	parted  bool        // by Detach: no bytes are sent any more
 	bye     *request    // the farewell
 	in      frame       // the one being looked at
 	packet  []byte      // being sent, and its frame
@@ -54,6 +58,17 @@ type Session struct {
 // up with ErrNoHello after half a minute. A manager that refuses gives a *HelloError. The port belongs to the session from
 // the call on, also when an error is returned: it is closed by then. Nothing is subscribed to yet.
 func Connect(ctx context.Context, port io.ReadWriteCloser, opt Options) (*Session, error) {
+	s := newSession(port, opt)
+	if err := s.hello(ctx); err != nil {
+		s.line.close(func(*frame) {})
+		return nil, err
+	}
+	s.opt.Stats.Sessions.Add(1)
+	go s.loop()
+	return s, nil
+}
+
+func newSession(port io.ReadWriteCloser, opt Options) *Session {
 	if opt.OnNotify == nil {
 		opt.OnNotify = func(Notification) {}
 	}
@@ -69,13 +84,7 @@ func Connect(ctx context.Context, port io.ReadWriteCloser, opt Options) (*Sessio
 		repeat: time.NewTimer(time.Hour),
 	}
 	s.repeat.Stop()
-	if err := s.hello(ctx); err != nil {
-		s.line.close()
-		return nil, err
-	}
-	opt.Stats.Sessions.Add(1)
-	go s.loop()
-	return s, nil
+	return s
 }
 
 // Wait returns when the session is over and everything it made is gone: ErrSessionLost with the cause, or nil after Close.
@@ -149,7 +158,7 @@ func (s *Session) end(cause error) {
 	if s.pending != nil {
 		s.pending.reply <- reply{err: cause, lost: true}
 	}
-	s.line.close()
+	s.takeDown()
 	s.opt.Log.Debug("session over", "cause", cause)
 	close(s.done)
 }

@@ -28,6 +28,7 @@ import (
 	"github.com/meshgate/meshgate/gateway/control"
 	"github.com/meshgate/meshgate/gateway/local"
 	"github.com/meshgate/meshgate/gpio"
+	"github.com/meshgate/meshgate/smartmesh"
 )
 
 // Hardware is the machine the gateway runs on, as cmd knows it and tests pretend it.
@@ -35,6 +36,8 @@ type Hardware struct {
 	Version string
 
 	OpenPort    func(ctx context.Context, port string) (io.ReadWriteCloser, error)
+	Left        func(manager, terms string) (Left, bool)                       // takes up what the process before has left; nil: nothing ever
+	Leave       func(m Left, detach func() (st smartmesh.State, ok bool)) bool // keeps its port open for the next process, while detach ends the session; nil: never
 	GPIO        gpio.Machine
 	ClockRight  func() bool                          // whether the host's clock can be trusted for dates
 	Boot        func() (id string, up time.Duration) // which boot of the host this is and how long it has lasted; nil: this process

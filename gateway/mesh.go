@@ -57,9 +57,11 @@ type mesh struct {
 	leds                  map[smartmesh.MAC]bool // as the motes have confirmed
 	holds                 map[smartmesh.MAC]*time.Timer
 	ended                 bool
-	mute                  bool       // of the goroutine that holds the session: getNetworkConfig is not answered
-	share                 *share     // nil: the port is not shared
-	recording             *recording // nil: it is not recorded
+	resumed               bool        // of the goroutine that holds the session: it was taken up, with its subscription
+	subscribed            atomic.Bool // what terms say is in force
+	mute                  bool        // of the goroutine that holds the session: getNetworkConfig is not answered
+	share                 *share      // nil: the port is not shared
+	recording             *recording  // nil: it is not recorded
 }
 
 // meshInfo is what manager/NAME/status tells.
@@ -119,13 +121,7 @@ func (m *mesh) once(ctx context.Context, up func(...any)) (err error) {
 			m.serial.down(err)
 		}
 	}()
-	port, err := m.g.hw.OpenPort(ctx, m.cfg.Port)
-	if err != nil {
-		m.serial.down(err)
-		return err
-	}
-	m.serial.up(m.cfg.Port)
-	s, err := smartmesh.Connect(ctx, m.recording.tap(port), m.options())
+	port, s, err := m.open(ctx)
 	if err != nil {
 		return err
 	}
@@ -133,7 +129,7 @@ func (m *mesh) once(ctx context.Context, up func(...any)) (err error) {
 	work, stop := context.WithCancelCause(ctx)
 	defer m.share.end()
 	defer wg.Wait()
-	defer s.Close()
+	defer m.letGo(s, port)
 	defer stop(nil)
 	wg.Go(func() { stop(m.hold(work, s, up)) })
 	wg.Go(func() { stop(s.Wait()) })
@@ -199,9 +195,12 @@ func (m *mesh) start(ctx context.Context, s *smartmesh.Session) error {
 	if err := m.readClock(ctx, s); err != nil { // before the first packet needs it
 		return err
 	}
-	if err := s.Subscribe(ctx, wanted, m.unacked()); err != nil {
-		return err
+	if !m.resumed {
+		if err := s.Subscribe(ctx, wanted, m.unacked()); err != nil {
+			return err
+		}
 	}
+	m.subscribed.Store(true)
 	if err := m.readMotes(ctx, s); err != nil {
 		return err
 	}

@@ -96,9 +96,12 @@ func (p *ports) sim(port string) (*sim.Manager, error) {
 // openTCP connects to serial bytes over TCP, as ser2net gives them. Keep-alives find a host that
 // has gone within half a minute also when nothing is sent.
 func openTCP(ctx context.Context, addr string) (net.Conn, error) {
-	d := net.Dialer{Timeout: 10 * time.Second,
-		KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 15 * time.Second, Interval: 5 * time.Second, Count: 3}}
+	d := net.Dialer{Timeout: 10 * time.Second, KeepAliveConfig: keepAlive()}
 	return d.DialContext(ctx, "tcp", addr)
+}
+
+func keepAlive() net.KeepAliveConfig {
+	return net.KeepAliveConfig{Enable: true, Idle: 15 * time.Second, Interval: 5 * time.Second, Count: 3}
 }
 
 // openMux connects to a Serial Mux, ours or the vendor's.
@@ -117,6 +120,11 @@ func openSerial(path string) (io.ReadWriteCloser, error) {
 	if err != nil {
 		return nil, err
 	}
+	return openLocked(path, lock)
+}
+
+// openLocked is openSerial with the lock, which belongs to the port, also when an error is returned.
+func openLocked(path string, lock *os.File) (io.ReadWriteCloser, error) {
 	port, err := serial.Open(path, &serial.Mode{BaudRate: 115200, DataBits: 8, Parity: serial.NoParity, StopBits: serial.OneStopBit})
 	if err != nil {
 		lock.Close()

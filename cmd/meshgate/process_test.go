@@ -134,7 +134,12 @@ func holds(line string, words []string) bool {
 // start runs a program; both of its streams are collected. It is killed at the end of the test.
 func start(t testing.TB, name string, args ...string) *process {
 	t.Helper()
-	p := &process{cmd: exec.Command(name, args...), end: make(chan error, 1)}
+	return startCmd(t, exec.Command(name, args...))
+}
+
+func startCmd(t testing.TB, cmd *exec.Cmd) *process {
+	t.Helper()
+	p := &process{cmd: cmd, end: make(chan error, 1)}
 	p.out.grown = make(chan struct{})
 	r, w, err := os.Pipe()
 	if err != nil {

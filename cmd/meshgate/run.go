@@ -152,6 +152,11 @@ func runDaemon(ctx context.Context, cfg *config.Config, src gateway.Source, sock
 	hw := hardware(pins, ports, socket)
 	service := notifier()
 	hw.Source = keep.follow(src)
+	if service.stores() {
+		over := takeOver(service)
+		defer over.close()
+		hw.Left, hw.Leave = over.take, over.leave
+	}
 	hw.Ready, hw.Alive, hw.AlivePeriod = service.ready, service.alive, service.period()
 	defer context.AfterFunc(ctx, service.stopping)()
 	err := gateway.Run(ctx, cfg, hw, log)

@@ -65,11 +65,19 @@ func (in *intake) judge(err error) {
 		in.told = ""
 		in.link.up("")
 		in.log.Info("the disk takes records again", "lost", in.lost.Load())
-	case err != nil && err.Error() != in.told && !errors.Is(err, spool.ErrClosed):
-		in.told = err.Error()
+	case err != nil && cause(err) != in.told && !errors.Is(err, spool.ErrClosed):
+		in.told = cause(err)
 		in.link.down(err)
 		in.log.Error("the disk does not take records: they are shown live, but cannot be kept", "error", err)
 	}
+}
+
+// cause is what is at the bottom of an error: the same trouble with another file is no news.
+func cause(err error) string {
+	for next := errors.Unwrap(err); next != nil; next = errors.Unwrap(err) {
+		err = next
+	}
+	return kind(err)
 }
 
 // now stores an object that happens now: a result, an audit.

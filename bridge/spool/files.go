@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
+	"time"
 )
 
 // A file is what the spool needs of one.
@@ -91,13 +92,26 @@ func (d dir) sync() error {
 	return errors.Join(f.Sync(), f.Close())
 }
 
+// lockPatience is how long a process that was killed may take to let go of its lock.
+const lockPatience = 2 * time.Second
+
+// flock takes the lock of an open file, waiting for one that is about to be given up.
+func flock(fd int) error {
+	for end := time.Now().Add(lockPatience); ; time.Sleep(20 * time.Millisecond) {
+		err := syscall.Flock(fd, syscall.LOCK_EX|syscall.LOCK_NB)
+		if !errors.Is(err, syscall.EWOULDBLOCK) || time.Now().After(end) {
+			return err
+		}
+	}
+}
+
 // lock holds the folder itself, which works on a read-only filesystem too. The file "lock" only names the holder.
 func (d dir) lock() (io.Closer, error) {
 	f, err := os.Open(string(d))
 	if err != nil {
 		return nil, err
 	}
-	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+	if err := flock(int(f.Fd())); err != nil {
 		f.Close()
 		if !errors.Is(err, syscall.EWOULDBLOCK) {
 			return nil, fmt.Errorf("lock: %w", err)

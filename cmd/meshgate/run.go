@@ -103,7 +103,7 @@ func judged(cfg *config.Config, err error) (*config.Config, error) {
 		if isTerminal(os.Stderr) {
 			text = mistakes.Detail()
 		}
-		return nil, status{exitUsage, fmt.Errorf("%d mistakes in the configuration:\n%s", len(mistakes), text)}
+		return nil, status{exitUsage, fmt.Errorf("%d mistake(s) in the configuration:\n%s", len(mistakes), text)}
 	}
 	if err == nil {
 		err = understood(cfg)

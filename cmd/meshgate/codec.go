@@ -121,12 +121,35 @@ func decodeHDLC(b []byte) map[string]any {
 	for _, e := range bad {
 		form["errors"] = append(form["errors"].([]string), e.Word())
 	}
+	if isEveryByte(b) {
+		form["crc_table"] = crcTable(b)
+	}
 	// Bytes that neither begin with a flag nor hold a frame are a packet whose check sequence is
 	// asked for, in which 0x7E is a value like any other.
 	if pending && (b[0] == flag || len(frames)+len(bad) > 0) {
 		form["pending"] = true
 	}
 	return form
+}
+
+// isEveryByte reports whether b is 0 to 255 in order: then the table of the check sequence is asked for.
+func isEveryByte(b []byte) bool {
+	for i, v := range b {
+		if int(v) != i {
+			return false
+		}
+	}
+	return len(b) == 256
+}
+
+// crcTable gives, for each byte, the register of the check sequence after it when it was 0 before. A check sequence
+// begins with all ones and ends inverted, which is undone here.
+func crcTable(b []byte) []uint16 {
+	table := make([]uint16, 0, len(b))
+	for _, v := range b {
+		table = append(table, ^hdlc.FCS([]byte{^v})^0xff)
+	}
+	return table
 }
 
 // flag opens and closes frames (package hdlc).

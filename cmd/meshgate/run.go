@@ -103,7 +103,11 @@ func judged(cfg *config.Config, err error) (*config.Config, error) {
 		if isTerminal(os.Stderr) {
 			text = mistakes.Detail()
 		}
-		return nil, status{exitUsage, fmt.Errorf("%d mistake(s) in the configuration:\n%s", len(mistakes), text)}
+		many := "s"
+		if len(mistakes) == 1 {
+			many = ""
+		}
+		return nil, status{exitUsage, fmt.Errorf("%d mistake%s in the configuration:\n%s", len(mistakes), many, text)}
 	}
 	if err == nil {
 		err = understood(cfg)

@@ -23,7 +23,7 @@ type mote struct {
 	said     time.Time // when an event or a packet last told its state
 	fresh    string    // fresh, late, lost; empty before the first packet
 	seen     time.Time
-	pace     pace
+	pace     *pace
 	celsius  float64 // the latest temperature, if one was measured
 	measured bool
 	vitals   vitals
@@ -34,6 +34,7 @@ type mote struct {
 type motes struct {
 	mu      sync.Mutex
 	all     map[smartmesh.MAC]*mote
+	loss    lossRate // of all motes: what a mote is judged by that is too new to have one
 	changed func(*mote)
 }
 
@@ -46,7 +47,7 @@ func newMotes(changed func(*mote)) *motes {
 func (ms *motes) get(mac smartmesh.MAC) *mote {
 	m := ms.all[mac]
 	if m == nil {
-		m = &mote{mac: mac, state: "never", pace: pace{}}
+		m = &mote{mac: mac, state: "never", pace: newPace(&ms.loss)}
 		ms.all[mac] = m
 	}
 	return m
@@ -127,7 +128,7 @@ func (ms *motes) age(now time.Time) {
 			continue
 		}
 		was := m.freshness()
-		if is := freshness(now.Sub(since), m.pace.expected(since)); is != was && was != "lost" {
+		if is := m.pace.freshness(now, since); is != was && was != "lost" {
 			m.fresh = is
 			ms.changed(m)
 		}

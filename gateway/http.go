@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/meshgate/meshgate/gateway/config"
+	"github.com/meshgate/meshgate/gateway/console"
 	"github.com/meshgate/meshgate/gateway/control"
 	"github.com/meshgate/meshgate/gateway/local"
 )
@@ -19,6 +20,7 @@ import (
 //	/metrics   for Prometheus
 //	/api/v1/   what the control socket answers
 //	/mqtt      MQTT over WebSocket, with the broker inside
+//	/          the console, a page for a browser
 //
 // Without users it is for this machine alone.
 type web struct {
@@ -61,6 +63,7 @@ func (w *web) handler() (http.Handler, error) {
 	inner.HandleFunc("GET /metrics", w.g.serveMetrics)
 	inner.Handle("/api/v1/", w.g.api())
 	inner.HandleFunc("GET /mqtt", w.g.serveMQTT)
+	console.Register(inner)
 	guard := thisMachine
 	if w.cfg.Users != "" {
 		users, err := local.LoadUsers(w.cfg.Users)

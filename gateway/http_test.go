@@ -127,6 +127,7 @@ func TestHTTPDoor(t *testing.T) {
 			{"GET", "http://localhost/api/v1/status", "", nil, 200},
 			{"GET", "http://evil.example/api/v1/status", "", nil, 403},
 			{"GET", "http://evil.example/metrics", "", nil, 403},
+			{"GET", "http://evil.example/", "", nil, 403},
 			{"GET", "http://evil.example/healthz", "", nil, 200},
 			{"POST", "http://localhost/api/v1/set", set, []string{"Origin", "http://evil.example", "Sec-Fetch-Site", "cross-site"}, 403},
 			{"POST", "http://localhost/api/v1/set", set, []string{"Origin", "http://localhost", "Sec-Fetch-Site", "same-origin"}, 200},
@@ -138,6 +139,29 @@ func TestHTTPDoor(t *testing.T) {
 		for _, tt := range tests {
 			if code, text := b.do(tt.method, tt.url, strings.NewReader(tt.body), tt.header...); code != tt.code {
 				t.Errorf("%s %s %v: %d, want %d: %s", tt.method, tt.url, tt.header, code, tt.code, text)
+			}
+		}
+	})
+}
+
+// TestConsole: the page is there, and what its script asks for is answered.
+func TestConsole(t *testing.T) {
+	inWorld(t, twoMotes, func(w *world) {
+		b := withHTTP(w)
+		defer b.door.Close()
+		w.start()
+		w.until("online", w.has("gateway/status", "online"))
+		if code, page := b.get("/"); code != 200 || !strings.Contains(page, `<script src="console.js"`) {
+			t.Errorf("the page: %d %s", code, page)
+		}
+		_, script := b.get("/console.js")
+		asked := regexp.MustCompile(`(?:ask\("|api/v1/)([a-z]+)`).FindAllStringSubmatch(script, -1)
+		if len(asked) < 4 {
+			t.Fatalf("the script asks for %v", asked)
+		}
+		for _, m := range asked {
+			if code, _ := b.do("OPTIONS", "http://localhost/api/v1/"+m[1], nil); code != 405 {
+				t.Errorf("the script asks for %s: %d", m[1], code)
 			}
 		}
 	})
@@ -164,7 +188,7 @@ func TestHTTPUsers(t *testing.T) {
 			name, pass, path string
 			code             int
 		}{
-			{"", "", "/healthz", 200}, {"", "", "/metrics", 401}, {"", "", "/api/v1/status", 401},
+			{"", "", "/healthz", 200}, {"", "", "/", 401}, {"", "", "/metrics", 401}, {"", "", "/api/v1/status", 401},
 			{"anna", "wrong", "/metrics", 401}, {"bob", "secret", "/metrics", 401},
 			{"anna", "secret", "/metrics", 200}, {"anna", "secret", "/api/v1/status", 200},
 		} {

@@ -21,7 +21,11 @@ import (
 	"github.com/meshgate/meshgate/gpio"
 )
 
-const demoAddr = "127.0.0.1:1883"
+// Where a person would look first; a port that is taken is replaced by a free one.
+const (
+	demoAddr = "127.0.0.1:1883"
+	demoPage = "127.0.0.1:8080"
+)
 
 // demo is the first minute of every user: a simulated network on one side, a broker that plays the
 // cloud on the other, the real gateway between them.
@@ -29,6 +33,7 @@ type demo struct {
 	out    io.Writer
 	colour bool
 	cloud  *local.Broker
+	page   net.Listener // of the console
 	prefix string
 	start  time.Time
 
@@ -56,6 +61,10 @@ func runDemo(ctx context.Context, out, errs io.Writer, socket, level string) err
 		return err
 	}
 	defer d.cloud.Close()
+	if err := d.openPage(); err != nil {
+		return err
+	}
+	defer d.page.Close()
 	cfg := d.config(dir)
 	if socket == "" {
 		socket = filepath.Join(dir, "meshgate.sock")
@@ -67,7 +76,9 @@ func runDemo(ctx context.Context, out, errs io.Writer, socket, level string) err
 	defer stop()
 	var wg sync.WaitGroup
 	wg.Go(func() { d.show(ctx) })
-	err = gateway.Run(ctx, cfg, hardware(pins, ports, socket), log)
+	hw := hardware(pins, ports, socket)
+	hw.Listen = func(string, string) (net.Listener, error) { return d.page, nil }
+	err = gateway.Run(ctx, cfg, hw, log)
 	stop()
 	wg.Wait()
 	if err != nil {
@@ -76,8 +87,7 @@ func runDemo(ctx context.Context, out, errs io.Writer, socket, level string) err
 	return d.verdict()
 }
 
-// openCloud starts the broker that plays the cloud, on the port a person would try first or, if
-// that is taken, on any that is free.
+// openCloud starts the broker that plays the cloud.
 func (d *demo) openCloud(log *slog.Logger) error {
 	var err error
 	for _, addr := range []string{demoAddr, "127.0.0.1:0"} {
@@ -89,9 +99,20 @@ func (d *demo) openCloud(log *slog.Logger) error {
 	return fmt.Errorf("no port for the demo's broker: %w", err)
 }
 
+func (d *demo) openPage() error {
+	var err error
+	for _, addr := range []string{demoPage, "127.0.0.1:0"} {
+		if d.page, err = net.Listen("tcp", addr); err == nil {
+			return nil
+		}
+	}
+	return fmt.Errorf("no port for the demo's page: %w", err)
+}
+
 func (d *demo) config(dir string) *config.Config {
 	cfg := config.Demo(dir)
 	d.prefix = "meshgate/" + cfg.ID + "/"
+	cfg.HTTP.Listen = d.page.Addr().String()
 	cfg.Bridges = []config.Bridge{{Name: "cloud", URLs: []string{"mqtt://" + d.cloud.Addr().String()},
 		ClientID: "meshgate-" + cfg.ID, Keepalive: 30 * time.Second, Prefix: d.prefix, Rules: bridge.DefaultRules(d.prefix)}}
 	return cfg
@@ -108,9 +129,15 @@ func (d *demo) welcome(socket string) {
 		d.say(plain, "port 1883 is taken here, so the cloud listens on %s instead", addr)
 	}
 	host, port, _ := net.SplitHostPort(addr)
-	d.say(plain, "The cloud is at %s. From another terminal, try:\n", addr)
-	d.say(plain, "  mosquitto_sub -h %s -p %s -v -t '%s#'                 everything that reaches it", host, port, d.prefix)
-	d.say(plain, "  mosquitto_pub -h %s -p %s -t %sactuator/led/set -m toggle   switch the LED from there", host, port, d.prefix)
+	page := d.page.Addr().String()
+	if page != demoPage {
+		d.say(plain, "port 8080 is taken here, so the page is at %s instead", page)
+	}
+	d.say(plain, "\nOpen in a browser:")
+	d.say(green, "  http://%s/\n", page)
+	d.say(plain, "Or try, from another terminal:")
+	d.say(plain, "  mosquitto_sub -h %s -p %s -v -t '%s#'   all that reaches the cloud", host, port, d.prefix)
+	d.say(plain, "  mosquitto_pub -h %s -p %s -t %sactuator/led/set -m toggle   the LED, from there", host, port, d.prefix)
 	d.say(plain, "  meshgate status --socket %s", socket)
 	d.say(plain, "  meshgate watch --socket %s\n", socket)
 	d.say(plain, "The motes join, and their readings come in (Ctrl-C ends the demo):\n")

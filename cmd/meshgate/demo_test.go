@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"net"
+	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -16,7 +17,11 @@ import (
 // switched from the cloud, an end by itself.
 func TestDemo(t *testing.T) {
 	p := gatewayProcess(t, "run", "--demo", "--for", "9s")
+	page := strings.TrimSpace(p.out.awaitLine(t, "http://"))
 	line := p.out.awaitLine(t, "°C")
+	if resp, err := http.Get(page + "api/v1/motes"); err != nil || resp.StatusCode != 200 {
+		t.Errorf("%s: %v, %v", page, resp, err)
+	}
 	var at float64
 	if err := json.Unmarshal([]byte(strings.TrimSuffix(strings.Fields(line)[0], "s")), &at); err != nil || at > 3 {
 		t.Errorf("the first reading came after %vs: %v", at, err)

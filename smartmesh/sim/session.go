@@ -212,7 +212,7 @@ func (m *Manager) notify(payload []byte) bool {
 	}
 	if s.unack>>payload[0]&1 == 1 {
 		m.stats.Unreliable++
-		m.transmit(appendPacket(nil, 0, kindNotification, byte(m.rng.Uint32()), payload))
+		m.transmit(appendPacket(nil, 0, kindNotification, m.unreliableNumber(), payload))
 		return true
 	}
 	if len(s.queue) >= m.cfg.Queue {
@@ -222,6 +222,18 @@ func (m *Manager) notify(payload []byte) bool {
 	s.queue = append(s.queue, payload)
 	m.pump()
 	return true
+}
+
+// unreliableNumber gives an unacknowledged packet a number that means nothing, but is not that of a packet beside it: the
+// vendor's C library takes equal numbers for a repeat, also in these, and would lose what comes second.
+func (m *Manager) unreliableNumber() byte {
+	for {
+		n := byte(m.rng.Uint32())
+		if n != m.unrelSeq && n != m.relSeq && n != m.relSeq+1 {
+			m.unrelSeq = n
+			return n
+		}
+	}
 }
 
 // pump sends the next reliable notification if none is on its way.

@@ -259,3 +259,27 @@ func TestQueueDropsOldest(t *testing.T) {
 		}
 	})
 }
+
+// A client that looks for repeats as the vendor's C library does, by the number of whatever came before, loses nothing.
+func TestNumbersSideBySide(t *testing.T) {
+	in(t, Config{Motes: 5, Period: time.Second}, func(t *testing.T, m *Manager, p *peer) {
+		last := p.hello(0)[2]
+		p.subscribe(1 << notifData)
+		lost, unacknowledged := 0, 0
+		for range 400 {
+			time.Sleep(time.Second)
+			for _, q := range p.takeNotes() {
+				if q.control&ackService == 0 {
+					unacknowledged++
+				}
+				if q.seq == last {
+					lost++
+				}
+				last = q.seq
+			}
+		}
+		if lost > 0 || unacknowledged < 1500 {
+			t.Errorf("%d of the packets have the number of the one before, %d are unacknowledged", lost, unacknowledged)
+		}
+	})
+}

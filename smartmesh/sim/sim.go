@@ -87,6 +87,7 @@ type Manager struct {
 	session     *session
 	stale       sent // what the last session left unacknowledged
 	relSeq      byte // last used number of a reliable packet
+	unrelSeq    byte // that of the last unacknowledged one
 	beacon      *entry
 
 	eventID, callbackID uint32

@@ -140,7 +140,7 @@ func (m *mesh) once(ctx context.Context, up func(...any)) (err error) {
 
 // hold asks the new session what it needs to know, and then keeps clock and list true.
 func (m *mesh) hold(ctx context.Context, s *smartmesh.Session, up func(...any)) error {
-	if err := m.start(ctx, s); err != nil {
+	if err := patiently(ctx, func() error { m.mark.beat(); return m.start(ctx, s) }); err != nil {
 		return err
 	}
 	m.live.Store(s)
@@ -164,13 +164,16 @@ func (m *mesh) hold(ctx context.Context, s *smartmesh.Session, up func(...any)) 
 		case <-m.reclock:
 			err = m.readClock(ctx, s)
 		case <-list.C:
-			err = m.readMotes(ctx, s)
+			err = m.relistMotes(ctx, s)
 		case <-m.relist:
-			err = m.readMotes(ctx, s)
+			err = m.relistMotes(ctx, s)
 		case <-ctx.Done():
 			return ctx.Err()
 		}
-		if err != nil {
+		switch {
+		case isRC(err) || errors.Is(err, smartmesh.ErrBadResponse): // no reason to end a session in which it answers
+			m.log.Warn("the manager does not tell what it is asked for; asking again later", "error", err)
+		case err != nil:
 			return err
 		}
 	}
@@ -258,6 +261,11 @@ func (m *mesh) readMotes(ctx context.Context, s *smartmesh.Session) error {
 	}
 	m.motes.listed(began, list)
 	return nil
+}
+
+// relistMotes reads the list again in a session that goes on.
+func (m *mesh) relistMotes(ctx context.Context, s *smartmesh.Session) error {
+	return patiently(ctx, func() error { return m.readMotes(ctx, s) })
 }
 
 // relistSoon has the list of motes read again: the manager or the network started over.

@@ -19,7 +19,7 @@ const (
 	leaveTimeout = 20 * time.Second // from the manager's acceptance until the packet has left it
 	oapTimeout   = 10 * time.Second // from there until the answer
 	oapTries     = 3
-	busyPause    = time.Second // the manager's queue is full (RC 12, 14): wait, then try again
+	busyPause    = time.Second // the manager is busy, or its queue full (RC 12, 13, 14): wait, then try again
 	busyTries    = 10
 )
 
@@ -198,23 +198,35 @@ func (q *requester) answered(mac smartmesh.MAC, r oap.Response) bool {
 }
 
 // send queues a message at the manager, waiting while its queue is full, and gives its handle.
-func send(ctx context.Context, s *smartmesh.Session, mac smartmesh.MAC, data []byte) (uint32, error) {
+func send(ctx context.Context, s *smartmesh.Session, mac smartmesh.MAC, data []byte) (handle uint32, err error) {
+	err = patiently(ctx, func() (err error) {
+		handle, err = s.SendData(ctx, smartmesh.SendData{MAC: mac, SrcPort: oap.Port, DstPort: oap.Port, Data: data})
+		return err
+	})
+	rc, refused := errors.AsType[*smartmesh.RCError](err)
+	switch {
+	case isBusy(err) && ctx.Err() != nil:
+		err = context.Cause(ctx)
+	case isBusy(err):
+		err = errQueueStays
+	case refused && (rc.RC == smartmesh.RCInvState || rc.RC == smartmesh.RCNotFound):
+		err = fmt.Errorf("%w: %s", errNotThere, rc.RC.Name())
+	}
+	return handle, err
+}
+
+// isBusy tells whether the manager refuses something for now only.
+func isBusy(err error) bool {
+	rc, refused := errors.AsType[*smartmesh.RCError](err)
+	return refused && (rc.RC == smartmesh.RCNoResources || rc.RC == smartmesh.RCInProgress || rc.RC == smartmesh.RCNack)
+}
+
+// patiently asks the manager again while it is busy.
+func patiently(ctx context.Context, ask func() error) error {
 	for range busyTries {
-		handle, err := s.SendData(ctx, smartmesh.SendData{MAC: mac, SrcPort: oap.Port, DstPort: oap.Port, Data: data})
-		rc, refused := errors.AsType[*smartmesh.RCError](err)
-		if !refused {
-			return handle, err
-		}
-		switch rc.RC {
-		case smartmesh.RCNoResources, smartmesh.RCNack:
-			if !sleep(ctx, busyPause) {
-				return 0, context.Cause(ctx)
-			}
-		case smartmesh.RCInvState, smartmesh.RCNotFound:
-			return 0, fmt.Errorf("%w: %s", errNotThere, rc.RC.Name())
-		default:
-			return 0, err
+		if err := ask(); !isBusy(err) || !sleep(ctx, busyPause) {
+			return err
 		}
 	}
-	return 0, errQueueStays
+	return ask()
 }

@@ -1,0 +1,63 @@
+package gateway
+
+import (
+	"context"
+	"io"
+	"net"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/meshgate/meshgate/hdlc"
+	"github.com/meshgate/meshgate/smartmesh"
+)
+
+const getMoteConfig = 47
+
+// refusing lets the manager answer getMoteConfig with a code, if that is not 0.
+func (w *world) refusing(rc *atomic.Int32) {
+	w.port = func() (io.ReadWriteCloser, error) {
+		ours, near := net.Pipe()
+		far, theirs := net.Pipe()
+		w.wg.Go(func() { w.sim.Serve(context.Background(), theirs) })
+		w.wg.Go(func() { io.Copy(far, near); far.Close() })
+		w.wg.Go(func() {
+			defer near.Close()
+			for r := hdlc.NewReader(far); ; {
+				raw, err := r.Next()
+				if err != nil {
+					return
+				}
+				p, err := smartmesh.ParsePacket(raw)
+				if err == nil && p.Control&1 != 0 && p.Type == getMoteConfig && rc.Load() != 0 {
+					p.Payload = []byte{byte(rc.Load())}
+				}
+				near.Write(hdlc.AppendFrame(nil, p.Append(nil)))
+			}
+		})
+		return ours, nil
+	}
+}
+
+// TestManagerRefuses: a manager that is busy is asked again, and one that refuses what it was asked for in passing keeps its
+// session, and with it the clients of the shared port.
+func TestManagerRefuses(t *testing.T) {
+	inWorld(t, twoMotes, func(w *world) {
+		var rc atomic.Int32
+		w.refusing(&rc)
+		rc.Store(int32(smartmesh.RCNack))
+		stop := time.AfterFunc(4*time.Second, func() { rc.Store(0) })
+		defer stop.Stop()
+		w.start()
+		w.until("the session", w.has("manager/main/status", `"connected"`))
+		for _, code := range []smartmesh.RC{smartmesh.RCUnsupported, smartmesh.RCNack} {
+			rc.Store(int32(code))
+			time.Sleep(2 * listPeriod)
+			w.until("the log", func() bool { return strings.Contains(w.log.String(), code.Name()) })
+		}
+		if st := w.sim.Stats(); st.Sessions != 1 || len(st.Violations) > 0 {
+			t.Errorf("%d sessions, violations %v; the log says:\n%s", st.Sessions, st.Violations, &w.log)
+		}
+	})
+}

@@ -68,8 +68,9 @@ var (
 type requester struct {
 	departures *departures
 
-	mu    sync.Mutex
-	motes map[smartmesh.MAC]*asked
+	mu        sync.Mutex
+	motes     map[smartmesh.MAC]*asked
+	strangers map[smartmesh.MAC]time.Time // when somebody else asked a mote last, or all of them
 }
 
 // asked is the state of one mote's requests. turn holds one token: who has it may ask.
@@ -81,7 +82,7 @@ type asked struct {
 }
 
 func newRequester() *requester {
-	return &requester{departures: newDepartures(), motes: map[smartmesh.MAC]*asked{}}
+	return &requester{departures: newDepartures(), motes: map[smartmesh.MAC]*asked{}, strangers: map[smartmesh.MAC]time.Time{}}
 }
 
 func (q *requester) mote(mac smartmesh.MAC) *asked {
@@ -120,8 +121,8 @@ func (q *requester) do(ctx context.Context, s *smartmesh.Session, mac smartmesh.
 
 // ask sends a request, again when no answer comes, under one number.
 func (q *requester) ask(ctx context.Context, s *smartmesh.Session, mac smartmesh.MAC, a *asked, req oap.Request) (oap.Response, error) {
-	q.await(a, &req)
-	defer q.await(a, nil)
+	q.await(mac, a, &req)
+	defer q.await(mac, a, nil)
 	var err error
 	for range oapTries {
 		var r oap.Response
@@ -166,11 +167,14 @@ func (q *requester) try(ctx context.Context, s *smartmesh.Session, mac smartmesh
 }
 
 // await numbers a request and makes it the one that answers are for; nil: none is awaited.
-func (q *requester) await(a *asked, req *oap.Request) {
+func (q *requester) await(mac smartmesh.MAC, a *asked, req *oap.Request) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if a.waiting = req; req != nil {
 		req.Reliable, req.Sync, req.Sequence = true, true, a.numbers.Next()
+		if req.Sequence == 0 && q.strange(mac) {
+			req.Sequence = a.numbers.Next()
+		}
 	}
 	select {
 	case <-a.answer:
@@ -183,7 +187,7 @@ func (q *requester) answered(mac smartmesh.MAC, r oap.Response) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	a := q.motes[mac]
-	if a == nil || a.waiting == nil || !a.numbers.Answers(r, *a.waiting) {
+	if a == nil || a.waiting == nil || r.Sequence != a.waiting.Sequence && q.strange(mac) || !a.numbers.Answers(r, *a.waiting) {
 		return false
 	}
 	r.Tags = slices.Clone(r.Tags) // they are in the session's buffer, which is used again

@@ -117,6 +117,7 @@ func (s *Session) Call(ctx context.Context, command string, fields json.RawMessa
 	if err != nil {
 		return nil, fmt.Errorf("%w: %s: %w", ErrArgument, command, err)
 	}
+	s.opt.OnPass(row.id, payload)
 	answer, _, err := s.request(ctx, row, payload)
 	if err != nil {
 		return nil, err

@@ -149,6 +149,15 @@ func (s *Session) SendData(ctx context.Context, d SendData) (callbackID uint32, 
 	return r.CallbackID, err
 }
 
+// SendDataIn reads the request of a sendData. It is not ok when the command is another, or the request is cut.
+func SendDataIn(command byte, payload []byte) (d SendData, ok bool) {
+	if command != sendData.id {
+		return d, false
+	}
+	missing, _, err := specs[command].req.unmarshal(&d, payload)
+	return d, err == nil && missing == 0
+}
+
 // SendIP queues a packet, like SendData.
 func (s *Session) SendIP(ctx context.Context, p SendIP) (callbackID uint32, err error) {
 	r, err := call(ctx, s, sendIP, p)

@@ -19,6 +19,7 @@ func (s *Session) Raw(ctx context.Context, number byte, payload []byte) ([]byte,
 	case row == nil:
 		row = &spec{id: number, name: fmt.Sprintf("command %d", number), traits: changes}
 	}
+	s.opt.OnPass(number, payload)
 	r := &request{row: row, payload: append([]byte(nil), payload...), reply: make(chan reply, 1)}
 	if err := ctx.Err(); err != nil {
 		return nil, &failure{command: row.name, cause: err}

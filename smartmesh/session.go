@@ -17,8 +17,11 @@ type Options struct {
 	// OnNotify gets every notification, in order, on the session's own goroutine: a reliable one is acknowledged when it
 	// returns. It must return within 150 ms, and must not wait for a command of this session or for its end.
 	OnNotify func(Notification)
-	Log      *slog.Logger // nil: none
-	Stats    *Stats       // nil: its own. May be shared by the sessions of one port, one after the other
+	// OnPass is told of every command that Call and Raw are to do for somebody else, before it is sent: its number and the
+	// payload of its request. It may be called by several goroutines at once; nil: nobody is told.
+	OnPass func(command byte, payload []byte)
+	Log    *slog.Logger // nil: none
+	Stats  *Stats       // nil: its own. May be shared by the sessions of one port, one after the other
 	// Patience, if not 0, is how long a request waits for its response, sent only once: for a port that repeats by itself.
 	Patience time.Duration
 }
@@ -71,6 +74,9 @@ func Connect(ctx context.Context, port io.ReadWriteCloser, opt Options) (*Sessio
 func newSession(port io.ReadWriteCloser, opt Options) *Session {
 	if opt.OnNotify == nil {
 		opt.OnNotify = func(Notification) {}
+	}
+	if opt.OnPass == nil {
+		opt.OnPass = func(byte, []byte) {}
 	}
 	if opt.Log == nil {
 		opt.Log = slog.New(slog.DiscardHandler)

@@ -155,6 +155,7 @@ func (m *mesh) hold(ctx context.Context, s *smartmesh.Session, up func(...any)) 
 	clock, list := time.NewTicker(clockPeriod), time.NewTicker(listPeriod)
 	defer clock.Stop()
 	defer list.Stop()
+	told := "" // the refusal that was logged last
 	for {
 		m.mark.rest(clockPeriod)
 		var err error
@@ -172,7 +173,10 @@ func (m *mesh) hold(ctx context.Context, s *smartmesh.Session, up func(...any)) 
 		}
 		switch {
 		case isRC(err) || errors.Is(err, smartmesh.ErrBadResponse): // no reason to end a session in which it answers
-			m.log.Warn("the manager does not tell what it is asked for; asking again later", "error", err)
+			if why := err.Error(); why != told {
+				told = why
+				m.log.Warn("the manager does not tell what it is asked for; asking again later", "error", err)
+			}
 		case err != nil:
 			return err
 		}
@@ -189,13 +193,13 @@ func (m *mesh) start(ctx context.Context, s *smartmesh.Session) error {
 		return err
 	}
 	info := meshInfo{mac: sys.MAC.String(), version: fmt.Sprintf("%d.%d.%d.%d", sys.SWMajor, sys.SWMinor, sys.SWPatch, sys.SWBuild)}
-	if _, err := s.GetNetworkInfo(ctx); err != nil {
+	if _, err := s.GetNetworkInfo(ctx); isBusy(err) || err != nil && !isRC(err) {
 		return err
 	}
 	m.mu.Lock()
 	m.info = info
 	m.mu.Unlock()
-	if err := m.readClock(ctx, s); err != nil { // before the first packet needs it
+	if err := m.readClock(ctx, s); isBusy(err) || err != nil && !isRC(err) { // before the first packet needs it
 		return err
 	}
 	if !m.resumed {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"net"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -13,10 +14,14 @@ import (
 	"github.com/meshgate/meshgate/smartmesh"
 )
 
-const getMoteConfig = 47
+const (
+	getTime        = 23
+	getMoteConfig  = 47
+	getNetworkInfo = 64
+)
 
-// refusing lets the manager answer getMoteConfig with a code, if that is not 0.
-func (w *world) refusing(rc *atomic.Int32) {
+// refusing lets the manager answer some commands with a code, if that is not 0.
+func (w *world) refusing(rc *atomic.Int32, commands ...byte) {
 	w.port = func() (io.ReadWriteCloser, error) {
 		ours, near := net.Pipe()
 		far, theirs := net.Pipe()
@@ -30,7 +35,7 @@ func (w *world) refusing(rc *atomic.Int32) {
 					return
 				}
 				p, err := smartmesh.ParsePacket(raw)
-				if err == nil && p.Control&1 != 0 && p.Type == getMoteConfig && rc.Load() != 0 {
+				if err == nil && p.Control&1 != 0 && slices.Contains(commands, p.Type) && rc.Load() != 0 {
 					p.Payload = []byte{byte(rc.Load())}
 				}
 				near.Write(hdlc.AppendFrame(nil, p.Append(nil)))
@@ -45,7 +50,7 @@ func (w *world) refusing(rc *atomic.Int32) {
 func TestManagerRefuses(t *testing.T) {
 	inWorld(t, twoMotes, func(w *world) {
 		var rc atomic.Int32
-		w.refusing(&rc)
+		w.refusing(&rc, getMoteConfig)
 		rc.Store(int32(smartmesh.RCNack))
 		stop := time.AfterFunc(4*time.Second, func() { rc.Store(0) })
 		defer stop.Stop()
@@ -58,6 +63,21 @@ func TestManagerRefuses(t *testing.T) {
 		}
 		if st := w.sim.Stats(); st.Sessions != 1 || len(st.Violations) > 0 {
 			t.Errorf("%d sessions, violations %v; the log says:\n%s", st.Sessions, st.Violations, &w.log)
+		}
+	})
+}
+
+// TestManagerDoesNotTell: what is only good to know is no reason to do without a session.
+func TestManagerDoesNotTell(t *testing.T) {
+	inWorld(t, twoMotes, func(w *world) {
+		var rc atomic.Int32
+		rc.Store(int32(smartmesh.RCUnsupported))
+		w.refusing(&rc, getTime, getNetworkInfo)
+		w.start()
+		w.until("the session", w.has("manager/main/status", `"connected"`))
+		time.Sleep(10 * time.Minute)
+		if st := w.sim.Stats(); st.Sessions != 1 || len(w.published("mote/+/temperature")) < 10 {
+			t.Errorf("%d sessions; the log says:\n%s", st.Sessions, &w.log)
 		}
 	})
 }

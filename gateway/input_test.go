@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/meshgate/meshgate/bridge/brokertest"
+	"github.com/meshgate/meshgate/bridge/spool"
 	"github.com/meshgate/meshgate/gpio"
 )
 
@@ -205,5 +206,22 @@ func TestTrayIsBounded(t *testing.T) {
 	}
 	if n := tr.intake.lost.Load(); n != 10 || len(tr.pending) != maxTray {
 		t.Errorf("%d lost, %d waiting", n, len(tr.pending))
+	}
+}
+
+// TestFullTray: all that may have come meanwhile is kept, though it is more than the spool takes at once.
+func TestFullTray(t *testing.T) {
+	s, err := spool.Open(t.TempDir(), spool.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	tr := newTray(&intake{spool: s, hub: newHub(), log: quiet, link: &link{}})
+	for range maxTray {
+		tr.put(messageRecord(message{topic: "manager/main/result", payload: make([]byte, 300)}, 0))
+	}
+	tr.empty()
+	if lost, kept := tr.intake.lost.Load(), s.Stats().Records; lost != 0 || kept != maxTray {
+		t.Errorf("%d lost, %d kept", lost, kept)
 	}
 }

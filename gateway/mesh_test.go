@@ -81,3 +81,19 @@ func TestManagerDoesNotTell(t *testing.T) {
 		}
 	})
 }
+
+// TestUnacknowledgedDoesNotWait: what the manager does not want acknowledged leaves the session's goroutine without having
+// been on the disk, and without what is only lent to it.
+func TestUnacknowledgedDoesNotWait(t *testing.T) {
+	m, payload := deaf(t), readingPayload(t)
+	m.g.tray = newTray(&intake{}) // which has no spool
+	m.notified(smartmesh.ParseNotification(smartmesh.Packet{Type: 20, Payload: payload}))
+	payload[24] = 0xb8 // no port of OAP
+	m.notified(smartmesh.ParseNotification(smartmesh.Packet{Type: 20, Payload: payload}))
+	want := slices.Clone(payload[25:])
+	clear(payload)
+	waiting := m.g.tray.pending
+	if len(waiting) != 2 || waiting[0].Kind != kindSample || !slices.Equal(waiting[1].Payload, want) {
+		t.Errorf("%+v waits", waiting)
+	}
+}

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"bytes"
 	"encoding/hex"
 	"maps"
 	"strconv"
@@ -14,7 +15,8 @@ import (
 
 // notified turns a notification into records and keeps them. It runs on the session's goroutine;
 // when it returns, the manager gets its acknowledgement. If the disk refuses, the records are
-// handed to the live listeners all the same, and the loss is counted by intake.
+// handed to the live listeners all the same, and the loss is counted by intake. What the manager
+// does not want acknowledged does not wait for the disk: the event behind it must not be late.
 func (m *mesh) notified(n smartmesh.Notification) {
 	now := time.Now()
 	var recs []spool.Record
@@ -30,7 +32,14 @@ func (m *mesh) notified(n smartmesh.Notification) {
 	default:
 		recs = m.event(n, now)
 	}
-	m.g.intake.keep(recs...)
+	if n.Reliable {
+		m.g.intake.keep(recs...)
+		return
+	}
+	for _, r := range recs {
+		r.Payload = bytes.Clone(r.Payload) // it may be in the session's buffer, which is used again
+		m.g.tray.put(r)
+	}
 }
 
 // data is a packet that a mote sent: samples one by one, an awaited OAP answer to who asked, and

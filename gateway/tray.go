@@ -9,7 +9,7 @@ import (
 )
 
 // tray takes records from those who must not wait for the disk, the watchers of pins above all,
-// and brings them to the intake, as many at once as have come meanwhile.
+// and brings them to the intake, many at once if many have come meanwhile.
 type tray struct {
 	intake *intake
 	wake   chan struct{} // one signal is enough
@@ -21,6 +21,9 @@ type tray struct {
 // maxTray bounds what waits: what 16 inputs may report, 20 changes a second each, in 12 s of a disk
 // that does not answer. Beyond it records are lost and counted as refused.
 const maxTray = 4096
+
+// atOnce bounds what is handed over together: it has to fit into one segment of the spool.
+const atOnce = 256
 
 func newTray(in *intake) *tray { return &tray{intake: in, wake: make(chan struct{}, 1)} }
 
@@ -70,8 +73,10 @@ func (t *tray) run(ctx context.Context) {
 // counted by the intake.
 func (t *tray) empty() {
 	t.mu.Lock()
-	batch := slices.Clip(t.pending)
+	all := t.pending
 	t.pending = nil
 	t.mu.Unlock()
-	t.intake.keep(batch...)
+	for batch := range slices.Chunk(all, atOnce) {
+		t.intake.keep(batch...)
+	}
 }

@@ -9,6 +9,9 @@ import (
 	"github.com/meshgate/meshgate/smartmesh"
 )
 
+// helloPause is the least between two hellos, so that a manager that gives up each session at once is not driven round.
+const helloPause = time.Second
+
 // Left is a session that goes from a process of the daemon to the next one, without the manager noticing.
 type Left struct {
 	Manager string
@@ -40,6 +43,9 @@ func (m *mesh) open(ctx context.Context) (io.ReadWriteCloser, *smartmesh.Session
 			return l.Port, smartmesh.Resume(m.recording.tap(l.Port), l.State, m.options()), nil
 		}
 	}
+	if !sleep(ctx, time.Until(m.greeted.Add(helloPause))) {
+		return nil, nil, context.Cause(ctx)
+	}
 	port, err := m.g.hw.OpenPort(ctx, m.cfg.Port)
 	if err != nil {
 		m.serial.down(err)
@@ -47,6 +53,7 @@ func (m *mesh) open(ctx context.Context) (io.ReadWriteCloser, *smartmesh.Session
 	}
 	m.serial.up(m.cfg.Port)
 	s, err := smartmesh.Connect(ctx, m.recording.tap(port), m.options())
+	m.greeted = time.Now()
 	return port, s, err
 }
 

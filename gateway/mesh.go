@@ -58,6 +58,7 @@ type mesh struct {
 	holds                 map[smartmesh.MAC]*time.Timer
 	ended                 bool
 	resumed               bool        // of the goroutine that holds the session: it was taken up, with its subscription
+	greeted               time.Time   // of the goroutine that holds the session: when the last hello was answered, or given up
 	subscribed            atomic.Bool // what terms say is in force
 	mute                  bool        // of the goroutine that holds the session: getNetworkConfig is not answered
 	share                 *share      // nil: the port is not shared

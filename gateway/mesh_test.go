@@ -6,6 +6,7 @@ import (
 	"net"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -96,4 +97,46 @@ func TestUnacknowledgedDoesNotWait(t *testing.T) {
 	if len(waiting) != 2 || waiting[0].Kind != kindSample || !slices.Equal(waiting[1].Payload, want) {
 		t.Errorf("%+v waits", waiting)
 	}
+}
+
+// TestHelloPause: a manager that gives up every session at once is not greeted more than once a second.
+func TestHelloPause(t *testing.T) {
+	inWorld(t, twoMotes, func(w *world) {
+		var mu sync.Mutex
+		var hellos []time.Time
+		w.port = func() (io.ReadWriteCloser, error) {
+			ours, theirs := net.Pipe()
+			w.wg.Go(func() {
+				for r := hdlc.NewReader(theirs); ; {
+					raw, err := r.Next()
+					if err != nil {
+						return
+					}
+					p, _ := smartmesh.ParsePacket(raw)
+					if p.Type != 1 {
+						continue
+					}
+					mu.Lock()
+					hellos = append(hellos, time.Now())
+					mu.Unlock()
+					answer := smartmesh.Packet{Type: 2, Payload: []byte{0, 4, 0, p.Payload[1], 0}}
+					gone := smartmesh.Packet{Type: 3, Payload: []byte{4, 0}}
+					theirs.Write(append(hdlc.AppendFrame(nil, answer.Append(nil)), hdlc.AppendFrame(nil, gone.Append(nil))...))
+				}
+			})
+			return ours, nil
+		}
+		w.start()
+		time.Sleep(time.Minute)
+		mu.Lock()
+		defer mu.Unlock()
+		for i := range hellos[1:] {
+			if d := hellos[i+1].Sub(hellos[i]); d < time.Second {
+				t.Errorf("hello %d after %v", i+1, d)
+			}
+		}
+		if len(hellos) < 5 {
+			t.Errorf("%d hellos in a minute", len(hellos))
+		}
+	})
 }

@@ -18,7 +18,6 @@ import (
 
 	"github.com/creack/pty"
 	"golang.org/x/sys/unix"
-	"golang.org/x/term"
 
 	"github.com/meshgate/meshgate/gateway"
 	"github.com/meshgate/meshgate/smartmesh"
@@ -99,19 +98,10 @@ func (s *fdStore) run(file string) *process {
 // onTTY serves a manager on a pseudo terminal, which nobody else holds open once release is called.
 func onTTY(t *testing.T, cfg sim.Config) (m *sim.Manager, port string, release func()) {
 	t.Helper()
-	master, tty, err := pty.Open()
+	end, tty, err := terminal()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := term.MakeRaw(int(tty.Fd())); err != nil {
-		t.Fatal(err)
-	}
-	raw, err := unix.Dup(int(master.Fd()))
-	if err != nil || unix.SetNonblock(raw, true) != nil {
-		t.Fatal("no terminal that can be closed while it is read")
-	}
-	master.Close()
-	end := os.NewFile(uintptr(raw), "terminal")
 	m = sim.New(cfg, nil)
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup

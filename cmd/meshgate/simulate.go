@@ -13,6 +13,7 @@ import (
 
 	"github.com/creack/pty"
 	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
 	"golang.org/x/term"
 
 	"github.com/meshgate/meshgate/smartmesh/sim"
@@ -89,14 +90,11 @@ type server interface {
 // simulatePTY keeps the terminal open itself, so that a program that closes it hangs nothing up:
 // the manager does not notice either.
 func simulatePTY(ctx context.Context, m server, link string, out io.Writer) error {
-	master, tty, err := pty.Open()
+	end, tty, err := terminal()
 	if err != nil {
 		return fmt.Errorf("no pseudo terminal: %w", err)
 	}
 	defer tty.Close()
-	if _, err := term.MakeRaw(int(tty.Fd())); err != nil {
-		return fmt.Errorf("pseudo terminal: %w", err)
-	}
 	if old, err := os.Readlink(link); err == nil {
 		if _, err := os.Stat(old); errors.Is(err, fs.ErrNotExist) || err == nil {
 			os.Remove(link) // a link that an earlier run has left
@@ -107,7 +105,30 @@ func simulatePTY(ctx context.Context, m server, link string, out io.Writer) erro
 	}
 	defer os.Remove(link)
 	fmt.Fprintf(out, "a simulated manager is at %s; give it to the gateway as `port: %s`\n", link, link)
-	return orDone(ctx, m.Serve(ctx, master))
+	return orDone(ctx, m.Serve(ctx, end))
+}
+
+// terminal makes a raw pseudo terminal and the end of it where a manager speaks, which can be closed while it is read:
+// pty.Open gives one that cannot.
+func terminal() (end, tty *os.File, err error) {
+	master, tty, err := pty.Open()
+	if err != nil {
+		return nil, nil, err
+	}
+	defer master.Close()
+	if _, err := term.MakeRaw(int(tty.Fd())); err != nil {
+		tty.Close()
+		return nil, nil, err
+	}
+	fd, err := unix.FcntlInt(master.Fd(), unix.F_DUPFD_CLOEXEC, 0)
+	if err == nil {
+		err = unix.SetNonblock(fd, true)
+	}
+	if err != nil {
+		tty.Close()
+		return nil, nil, err
+	}
+	return os.NewFile(uintptr(fd), master.Name()), tty, nil
 }
 
 func simulateTCP(ctx context.Context, m *sim.Manager, addr string, out io.Writer) error {

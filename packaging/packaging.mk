@@ -19,10 +19,10 @@ deb-same: ## the same commit gives the same bytes, from another folder, at anoth
 lintian: deb ## lintian (an error or a warning fails) and piuparts
 	$(SYSTEST)/check-deb.sh dist/*.deb
 
-systest: ## the package's life in a container: installed, killed, hung, upgraded, removed, purged
+systest: ## the package's life in a container: installed, restarted (RESTARTS times, 50), killed, hung, upgraded, removed, purged
 	$(call PAIR,$(DEBARCH))
 	$(SYSTEST)/run-in-nspawn.sh -t mqtt -i mosquitto,mosquitto-clients -T 300 \
-		-d "$$(ls dist/systest/old/*.deb)" -f "$$(ls dist/systest/new/*.deb)" $(SYSTEST)/life.sh $(UNHEARD)
+		-d "$$(ls dist/systest/old/*.deb)" -f "$$(ls dist/systest/new/*.deb)" $(SYSTEST)/life.sh $(RESTARTS)
 
 VMARCH ?= amd64
 systest-vm: ## a VM (VMARCH) with GPIO, an LED, a USB adapter that is unplugged, a reboot and power cuts

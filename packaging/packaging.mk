@@ -19,10 +19,12 @@ deb-same: ## the same commit gives the same bytes, from another folder, at anoth
 lintian: deb ## lintian (an error or a warning fails) and piuparts
 	$(SYSTEST)/check-deb.sh dist/*.deb
 
-systest: ## the package's life in a container: installed, restarted (RESTARTS times, 50), killed, hung, upgraded, removed, purged
+systest: ## the package's life in a container: installed, restarted (RESTARTS times, 50), killed, hung, upgraded, removed, purged; a service without it
 	$(call PAIR,$(DEBARCH))
 	$(SYSTEST)/run-in-nspawn.sh -t mqtt -i mosquitto,mosquitto-clients -T 300 \
 		-d "$$(ls dist/systest/old/*.deb)" -f "$$(ls dist/systest/new/*.deb)" $(SYSTEST)/life.sh $(RESTARTS)
+	packaging/build.sh dist/systest/meshgate
+	$(SYSTEST)/run-in-nspawn.sh -t mqtt -i mosquitto,mosquitto-clients -f dist/systest/meshgate $(SYSTEST)/service.sh
 
 VMARCH ?= amd64
 systest-vm: ## a VM (VMARCH) with GPIO, an LED, a USB adapter that is unplugged, a reboot and power cuts

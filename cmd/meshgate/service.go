@@ -17,6 +17,9 @@ import (
 // packagedUnits are where the package has its unit. One in /etc would shadow it for ever.
 var packagedUnits = []string{"/usr/lib/systemd/system/meshgate.service", "/lib/systemd/system/meshgate.service"}
 
+// systemd is the library's name for it.
+const systemd = "linux-systemd"
+
 func serviceCmd() *cobra.Command {
 	root := &cobra.Command{
 		Use: "service", Short: "Run meshgate as a service of this machine, where there is no package for it",
@@ -95,8 +98,7 @@ func installService(file string) error {
 	if err != nil {
 		return err
 	}
-	systemd := service.Platform() == "linux-systemd"
-	if systemd {
+	if service.Platform() == systemd {
 		if strings.HasPrefix(program, "/home/") || strings.HasPrefix(program, "/root/") {
 			return fmt.Errorf("the service does not see %s (ProtectHome): copy the program to /usr/local/bin first", program)
 		}
@@ -109,13 +111,16 @@ func installService(file string) error {
 		return err
 	}
 	if err := service.Control(s, "install"); err != nil {
-		if systemd && !strings.Contains(err.Error(), "already exists") {
+		if service.Platform() == systemd && !installedAlready(err) {
 			_ = os.Remove("/etc/systemd/system/meshgate.service") // the library leaves half of it behind
 		}
 		return err
 	}
 	return nil
 }
+
+// installedAlready is for what the library says of a unit or a script that is there.
+func installedAlready(err error) bool { return strings.Contains(err.Error(), "already exists") }
 
 // notPackaged refuses where the package's unit is.
 func notPackaged(units []string) error {
@@ -142,7 +147,12 @@ func steerService(action string) error {
 			}
 		}
 	}
-	return service.Control(s, action)
+	if err := service.Control(s, action); err != nil && service.Platform() == systemd {
+		return fmt.Errorf("%w (`systemctl status meshgate` says why)", err)
+	} else if err != nil {
+		return err
+	}
+	return nil
 }
 
 // unitFor is the packaged unit for a program and a configuration elsewhere. A group that this
@@ -169,7 +179,7 @@ func lastWord(line string) string {
 	return f[len(f)-1]
 }
 
-// quoted is a word of a command line as systemd.service(5) reads it.
+// unitWord is a word of a command line as systemd.service(5) reads it.
 func unitWord(s string) string {
 	s = strings.NewReplacer(`%`, `%%`, `$`, `$$`).Replace(s)
 	if !strings.ContainsAny(s, " \t\"'\\;") {

@@ -27,6 +27,12 @@ func TestUnit(t *testing.T) {
 			t.Errorf("no %q in\n%s", want, got)
 		}
 	}
+	was, is := strings.Split(unitText, "\n"), strings.Split(got, "\n")
+	for i, line := range was { // what is not about the place is word for word the same
+		if len(is) != len(was) || is[i] != line && !strings.HasPrefix(line, "Exec") && !strings.HasPrefix(line, "SupplementaryGroups=") {
+			t.Fatalf("%d lines of %d, and %q has become %q", len(is), len(was), line, is[i])
+		}
+	}
 	if strings.Contains(got, "/usr/bin/meshgate") {
 		t.Errorf("the old place is still in\n%s", got)
 	}

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"reflect"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -33,6 +34,9 @@ type setup struct {
 	given         func(flag string) bool
 	yes, untested bool
 	start         bool
+	replace       bool           // also what setup does not ask for
+	old           *config.Config // what is configured already; nil: nothing, or not valid
+	was           answers        // the same, as far as setup asks for it
 	in            *bufio.Reader
 	terminal      *os.File // where a password can be typed unseen; nil: none
 	out           io.Writer
@@ -47,7 +51,8 @@ func setupCmd() *cobra.Command {
 		Use: "setup", Short: "Ask the few questions there are, test the answers, write the configuration", Args: cobra.NoArgs,
 		Long: `Finds the manager, asks for the broker, tests it step by step, writes a commented configuration and starts the
 service. Each answer can be given as a flag; with --yes, or without a terminal, nothing is asked. It can be run
-again at any time: what is configured is the default, and the old file is kept beside the new one as FILE.bak.`,
+again at any time: what is configured is the default, and the old file is kept beside the new one as FILE.bak. A
+file with settings that are not asked for here is not replaced without a yes, or --replace.`,
 		Example: "  meshgate setup\n  meshgate setup --yes --broker mqtts://broker.example.net --username gw1 --password-file cloud.password --start",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			s.given, s.out, s.in = cmd.Flags().Changed, cmd.OutOrStdout(), bufio.NewReader(cmd.InOrStdin())
@@ -73,11 +78,15 @@ again at any time: what is configured is the default, and the old file is kept b
 	f.BoolVar(&s.a.Plaintext, "plaintext", false, "go on without encryption to a broker elsewhere")
 	f.BoolVar(&s.yes, "yes", false, "ask nothing: take flags and defaults")
 	f.BoolVar(&s.untested, "no-test", false, "do not test the manager and the broker")
+	f.BoolVar(&s.replace, "replace", false, "replace a file that has settings which setup does not ask for")
 	f.BoolVar(&s.start, "start", false, "start the service when the file is written")
 	return cmd
 }
 
-func (s *setup) run(ctx context.Context, socket string) error {
+func (s *setup) run(ctx context.Context, socket string) (err error) {
+	if s.file, err = filepath.Abs(s.file); err != nil {
+		return err
+	}
 	s.defaults()
 	s.ask("id", "Name of this gateway", &s.a.ID)
 	s.manager(ctx, socket)
@@ -95,6 +104,7 @@ func (s *setup) run(ctx context.Context, socket string) error {
 func (s *setup) defaults() {
 	was := answers{ID: config.Default().ID, Broker: "none", LED: "none"}
 	if cfg, err := config.Load(s.file); err == nil {
+		s.old = cfg
 		was.ID, was.Port = cfg.ID, cfg.Managers[0].Port
 		if len(cfg.Bridges) > 0 {
 			b := cfg.Bridges[0]
@@ -119,6 +129,7 @@ func (s *setup) defaults() {
 		}
 	}
 	s.a.Plaintext = s.a.Plaintext || was.Plaintext
+	s.was = was
 }
 
 // ask puts a question unless the flag has answered it; nothing typed keeps what is there.
@@ -160,19 +171,24 @@ func (s *setup) write() error {
 	if err := os.MkdirAll(filepath.Dir(s.file), 0o755); err != nil {
 		return err
 	}
+	if err := s.keepOthers(); err != nil {
+		return err
+	}
 	if s.a.password != "" {
 		if err := replaceFile(s.a.PasswordFile, []byte(s.a.password+"\n")); err != nil {
 			return err
 		}
 		giveGroup(s.a.PasswordFile)
 	}
-	if _, err := loadText(s.file, text); err != nil {
+	cfg, err := loadText(s.file, text)
+	if err != nil {
 		return fmt.Errorf("these answers make no valid configuration: %w", err)
 	}
-	if old, err := os.ReadFile(s.file); err == nil && bytes.Equal(old, text) {
+	if s.old != nil && reflect.DeepEqual(cfg, s.old) {
 		fmt.Fprintf(s.out, "%s says that already\n", s.file)
 		return nil
-	} else if err == nil {
+	}
+	if exists(s.file) {
 		defer fmt.Fprintf(s.out, "the old file is %s.bak\n", s.file)
 	}
 	if err := replaceFile(s.file, text); err != nil {
@@ -183,18 +199,50 @@ func (s *setup) write() error {
 	return nil
 }
 
-// startService starts or restarts the service, where there is one.
+// keepOthers asks before settings go that setup does not ask for: those that are gone when it writes what it has read.
+func (s *setup) keepOthers() error {
+	if s.old == nil || s.replace {
+		return nil
+	}
+	if same, err := config.Parse(s.old.File, []byte(s.was.file()), filepath.Dir(s.file)); err == nil && reflect.DeepEqual(same, s.old) {
+		return nil
+	}
+	fmt.Fprintf(s.out, "%s has settings that are not asked for here and would be gone.\n", s.file)
+	if s.confirm("Replace it all the same? (yes/no)") {
+		return nil
+	}
+	return fmt.Errorf("%s stays as it is: edit it, or replace it with --replace", s.file)
+}
+
+// startService starts or restarts the service with what was written. Without the package it makes one where there is none.
 func (s *setup) startService(ctx context.Context) error {
 	if !s.start && !s.given("start") && !s.yes {
 		s.start = s.confirm("Start the service now? (yes/no)")
 	}
-	if !s.start {
+	packaged := notPackaged(packagedUnits) != nil
+	switch {
+	case !s.start && packaged:
 		fmt.Fprintln(s.out, "Next: systemctl restart meshgate; meshgate status")
 		return nil
-	}
-	for _, args := range [][]string{{"enable", "meshgate"}, {"restart", "meshgate"}} {
-		if out, err := exec.CommandContext(ctx, "systemctl", args...).CombinedOutput(); err != nil {
-			return fmt.Errorf("systemctl %s: %w: %s", strings.Join(args, " "), err, bytes.TrimSpace(out))
+	case !s.start:
+		fmt.Fprintf(s.out, "Next: meshgate service install and start, or meshgate run --config %s\n", s.file)
+		return nil
+	case packaged:
+		for _, args := range [][]string{{"enable", "meshgate"}, {"restart", "meshgate"}} {
+			if out, err := exec.CommandContext(ctx, "systemctl", args...).CombinedOutput(); err != nil {
+				return fmt.Errorf("systemctl %s: %w: %s", strings.Join(args, " "), err, bytes.TrimSpace(out))
+			}
+		}
+	default:
+		if err := installService(s.file); err != nil && !installedAlready(err) {
+			return err
+		}
+		giveGroup(s.file) // which there was not before
+		if s.a.password != "" {
+			giveGroup(s.a.PasswordFile)
+		}
+		if err := steerService("restart"); err != nil {
+			return err
 		}
 	}
 	fmt.Fprintln(s.out, "The service runs. Next: meshgate status")

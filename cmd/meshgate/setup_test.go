@@ -55,6 +55,37 @@ func TestSetupByFlags(t *testing.T) {
 	}
 }
 
+// TestSetupKeepsWhatItDoesNotAskFor: a file that a person has gone on with is not replaced, unless that is said; one that
+// says the same in other words stays.
+func TestSetupKeepsWhatItDoesNotAskFor(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "gateway.yaml")
+	for _, step := range []struct {
+		name, text string
+		args       []string
+		code       int
+		says       string
+		left       bool
+	}{
+		{"by hand", "managers: [{name: main, port: 'sim:', temperature: {every: 30s}}]\n", nil, exitFailed, "--replace", true},
+		{"replaced", "managers: [{name: main, port: 'sim:', temperature: {every: 30s}}]\n", []string{"--replace"}, 0, "gateway.yaml.bak", false},
+		{"the same in other words", "managers: [{name: main, port: 'sim:'}]\nbridges: [{name: cloud, url: 'mqtt://127.0.0.1'}]\n", nil, 0, "says that already", true},
+		{"another answer", "managers: [{name: main, port: 'sim:'}]\n", []string{"--led", "sim"}, 0, "is written", false},
+		{"not valid", "nonsense\n", []string{"--port", "sim:"}, 0, "is not valid", false},
+	} {
+		if err := os.WriteFile(file, []byte(step.text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		out, errs, code := meshgate(t, "", append([]string{"setup", "--no-test", "--config", file}, step.args...)...)
+		now, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if left := string(now) == step.text; code != step.code || left != step.left || !strings.Contains(out+errs, step.says) {
+			t.Errorf("%s: %d, left as it was: %v\n%s%s", step.name, code, left, out, errs)
+		}
+	}
+}
+
 func contains(text string, words ...string) bool {
 	for _, w := range words {
 		if !strings.Contains(text, w) {

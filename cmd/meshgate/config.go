@@ -7,12 +7,14 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/meshgate/meshgate/gateway/config"
 	"github.com/meshgate/meshgate/gateway/control"
 )
 
@@ -51,9 +53,55 @@ func printChange(out io.Writer, c control.Change) {
 }
 
 func configCmd() *cobra.Command {
-	root := &cobra.Command{Use: "config", Short: "Change the configuration of the running daemon"}
-	root.AddCommand(configApplyCmd(), configConfirmCmd())
+	root := &cobra.Command{Use: "config", Short: "Change the configuration of the running daemon, or its file"}
+	root.AddCommand(configApplyCmd(), configConfirmCmd(), configMigrateCmd())
 	return root
+}
+
+func configMigrateCmd() *cobra.Command {
+	var file string
+	cmd := &cobra.Command{
+		Use: "migrate", Short: "Write a file of an older version in the form of this one, and keep the old one", Args: cobra.NoArgs,
+		Long: `The daemon reads files of older versions as they are, and says so when it starts. This command writes such a file
+in the form of this version, with its comments, and keeps the old one beside it as FILE.vVERSION.bak. A file
+without a version is of version 1.`,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			old, err := os.ReadFile(file)
+			if err != nil {
+				return err
+			}
+			text, from, err := config.Migrate(file, old, filepath.Dir(file))
+			if err != nil {
+				_, err = judged(nil, err)
+				return err
+			}
+			return writeMigrated(cmd.OutOrStdout(), file, text, from)
+		},
+	}
+	cmd.Flags().StringVar(&file, "config", defaultConfig, "the configuration")
+	return cmd
+}
+
+// writeMigrated puts the text into the file, which was of an older version; no text: it was not.
+func writeMigrated(out io.Writer, file string, text []byte, from int) error {
+	if text == nil {
+		fmt.Fprintf(out, "%s is of this version\n", file)
+		return nil
+	}
+	bak := fmt.Sprintf("%s.v%d.bak", file, from)
+	if err := replaceKeeping(file, bak, text); err != nil {
+		return err
+	}
+	fmt.Fprintf(out, "%s is migrated; the old file is %s\n", file, bak)
+	return nil
+}
+
+// older is what to say of a file that was migrated to be read; nothing of others.
+func older(cfg *config.Config) string {
+	if cfg.Older == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%s is of version %d and read as one of this version: `meshgate config migrate` writes it so and keeps the old one", cfg.File, cfg.Older)
 }
 
 func configApplyCmd() *cobra.Command {

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/meshgate/meshgate/gateway/config"
 	"github.com/meshgate/meshgate/gateway/control"
 	"github.com/meshgate/meshgate/smartmesh/sim"
 )
@@ -119,5 +120,40 @@ func TestReplaceFile(t *testing.T) {
 	}
 	if err := replaceFile(filepath.Join(file, "below"), nil); err == nil {
 		t.Error("a file below a file")
+	}
+}
+
+// TestConfigMigrate: the old file is kept under a name of its own, with the mode that it had.
+func TestConfigMigrate(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "gateway.yaml")
+	old := "managers: [{name: main, port: 'sim:'}]\n"
+	if err := os.WriteFile(file, []byte(old), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if out, errs, code := meshgate(t, "", "config", "migrate", "--config", file); code != 0 || !strings.Contains(out, "is of this version") {
+		t.Errorf("nothing to do: %d %s%s", code, out, errs)
+	}
+	var out strings.Builder
+	if err := writeMigrated(&out, file, []byte("version: 2\n"), 1); err != nil {
+		t.Fatal(err)
+	}
+	kept, err := os.ReadFile(file + ".v1.bak")
+	if err != nil || string(kept) != old || !strings.Contains(out.String(), file+".v1.bak") {
+		t.Errorf("kept %q, %v; it says %q", kept, err, &out)
+	}
+	if now, err := os.ReadFile(file); err != nil || string(now) != "version: 2\n" {
+		t.Errorf("written %q, %v", now, err)
+	}
+	if fi, err := os.Stat(file); err != nil || fi.Mode().Perm() != 0o600 {
+		t.Errorf("%v, %v", fi.Mode(), err)
+	}
+	if _, errs, code := meshgate(t, "", "config", "migrate", "--config", file); code != exitUsage || !strings.Contains(errs, "version 2 is for a later meshgate") {
+		t.Errorf("a later one: %d %s", code, errs)
+	}
+	if _, errs, code := meshgate(t, "", "run", "--config", file); code != exitUsage || !strings.Contains(errs, "version 2 is for a later meshgate") {
+		t.Errorf("run with a later one: %d %s", code, errs)
+	}
+	if note := older(&config.Config{File: file, Older: 1}); !strings.Contains(note, "version 1") || !strings.Contains(note, "config migrate") {
+		t.Errorf("it says %q", note)
 	}
 }

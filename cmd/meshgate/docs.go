@@ -192,6 +192,10 @@ names all of them, each with line and column, and
 .B meshgate run
 does not start with one.
 .PP
+The key version says of which form the file is. One of an older version is read as it is, with a note in the log, and
+.B meshgate config migrate
+writes it anew; one of a later version than the program knows is refused.
+.PP
 Relative paths are relative to the file. Nothing is expanded:
 .RB \(lq $ \(rq
 and

@@ -55,6 +55,9 @@ func runCmd() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if note := older(cfg); note != "" {
+				log.Warn(note)
+			}
 			src, stop := source(file, threshold, level != "", notifier())
 			defer stop()
 			return runDaemon(ctx, cfg, src, socketFlag(cmd), log)
@@ -79,6 +82,9 @@ func checkCmd() *cobra.Command {
 			}
 			for _, p := range gpio.Missing(cfg.Outputs) { // no mistake of the file: the machine may be another, or get it later
 				fmt.Fprintf(cmd.ErrOrStderr(), "meshgate: this machine cannot do it now: actuator %v\n", p)
+			}
+			if note := older(cfg); note != "" {
+				fmt.Fprintf(cmd.ErrOrStderr(), "meshgate: %s\n", note)
 			}
 			fmt.Fprintln(cmd.OutOrStdout(), "ok")
 			return nil

@@ -105,6 +105,7 @@ func (s *setup) defaults() {
 	was := answers{ID: config.Default().ID, Broker: "none", LED: "none"}
 	if cfg, err := config.Load(s.file); err == nil {
 		s.old = cfg
+		s.old.Older = 0 // what it says counts, not how
 		was.ID, was.Port = cfg.ID, cfg.Managers[0].Port
 		if len(cfg.Bridges) > 0 {
 			b := cfg.Bridges[0]

@@ -49,7 +49,10 @@ func loadText(file string, text []byte) (*config.Config, error) {
 
 // replaceFile writes a file so that, whatever happens, the old or the new content is there, with
 // mode and owner of the old one or else 0640. The old one is kept beside it as FILE.bak.
-func replaceFile(file string, data []byte) error {
+func replaceFile(file string, data []byte) error { return replaceKeeping(file, file+".bak", data) }
+
+// replaceKeeping is the same with another name for the old one.
+func replaceKeeping(file, bak string, data []byte) error {
 	old, statErr := os.Stat(file)
 	if statErr != nil && !errors.Is(statErr, fs.ErrNotExist) {
 		return statErr
@@ -72,7 +75,7 @@ func replaceFile(file string, data []byte) error {
 		return err
 	}
 	if statErr == nil {
-		if err := keepAside(file); err != nil {
+		if err := keepAside(file, bak); err != nil {
 			return err
 		}
 	}
@@ -91,9 +94,8 @@ func own(f *os.File, old fs.FileInfo) error {
 	return f.Chown(int(st.Uid), int(st.Gid))
 }
 
-// keepAside keeps the old content as FILE.bak, by a second name: FILE itself is never missing.
-func keepAside(file string) error {
-	bak := file + ".bak"
+// keepAside keeps the old content by a second name: FILE itself is never missing.
+func keepAside(file, bak string) error {
 	if err := os.Remove(bak); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}

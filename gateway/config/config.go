@@ -27,7 +27,6 @@
 package config
 
 import (
-	"bytes"
 	"fmt"
 	"io"
 	"os"
@@ -41,6 +40,7 @@ import (
 // Config is a valid configuration: defaults filled in, paths absolute, URLs with their ports.
 type Config struct {
 	File     string // the name it was read from, "" for Default and Demo
+	Older    int    // the version of the file when it was migrated, else 0
 	ID       string // A-Za-z0-9._-, at most 64 characters
 	StateDir string
 
@@ -164,19 +164,7 @@ func Parse(name string, data []byte, dir string) (*Config, error) {
 }
 
 func parse(name string, data []byte, dir string, h host) (*Config, error) {
-	// A byte order mark is no character of the text: it would move the columns of line 1.
-	data = bytes.TrimPrefix(data, []byte("\xef\xbb\xbf"))
-	d := &decoder{file: name, dir: dir, host: h, source: bytes.Split(data, []byte("\n"))}
-	root, ok := d.document(data)
-	if !ok {
-		return nil, d.result()
-	}
-	cfg := d.config(root)
-	if err := d.result(); err != nil {
-		return nil, err
-	}
-	cfg.File = name
-	return cfg, nil
+	return newDecoder(name, dir, h, current).parse(data)
 }
 
 // Default returns a configuration of nothing but defaults. It has no manager yet.

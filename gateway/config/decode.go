@@ -6,9 +6,6 @@ import (
 	"time"
 )
 
-// version is that of the files that are read here, and of one that does not say.
-const version = 1
-
 // never is the upper bound of durations that have no natural one: ten years.
 const never = 87600 * time.Hour
 
@@ -19,9 +16,13 @@ func (d *decoder) config(root value) *Config {
 	if !o.ok {
 		return nil
 	}
-	if n := o.number("version", version, 1, math.MaxInt32); n > version {
+	switch n := o.number("version", d.form.version, 1, math.MaxInt32); {
+	case n < d.form.version && d.older == 0:
+		o.at["version"].fail("write the version as a plain number, so that the file can be migrated")
+		return nil
+	case n > d.form.version:
 		d.errs, d.mistakes = nil, 0 // what else is in the file cannot be judged here
-		o.at["version"].fail("version %d is for a later meshgate; this one reads version %d", n, version)
+		o.at["version"].fail("version %d is for a later meshgate; this one reads version %d", n, d.form.version)
 		return nil
 	}
 	c := &Config{ID: d.id(o), StateDir: o.file("state_dir")}

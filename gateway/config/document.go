@@ -14,6 +14,8 @@ import (
 type decoder struct {
 	file, dir string
 	host      host
+	form      form
+	older     int      // the version of a file that was migrated
 	source    [][]byte // the lines of the file
 	errs      []Error
 	mistakes  int // noted so far, errs has the first of them
@@ -24,8 +26,31 @@ type decoder struct {
 	remotes   []remote   // brokers that it will connect to over bridges
 }
 
-// document returns the one document in the file. What is wrong with the text itself is noted.
+func newDecoder(file, dir string, h host, f form) *decoder {
+	return &decoder{file: file, dir: dir, host: h, form: f}
+}
+
+// parse reads the file.
+func (d *decoder) parse(data []byte) (*Config, error) {
+	// A byte order mark is no character of the text: it would move the columns of line 1.
+	root, ok := d.document(bytes.TrimPrefix(data, []byte("\xef\xbb\xbf")))
+	if ok {
+		root, ok = d.renewed(root)
+	}
+	if !ok {
+		return nil, d.result()
+	}
+	cfg := d.config(root)
+	if err := d.result(); err != nil {
+		return nil, err
+	}
+	cfg.File, cfg.Older = d.file, d.older
+	return cfg, nil
+}
+
+// document returns the one document in a text. What is wrong with the text itself is noted.
 func (d *decoder) document(data []byte) (value, bool) {
+	d.source = bytes.Split(data, []byte("\n"))
 	if !d.plainText(data) {
 		return value{}, false
 	}

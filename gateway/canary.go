@@ -46,7 +46,7 @@ func (f *forward) canary(ctx context.Context, s *bridge.Session) error {
 		next := time.After(f.cfg.Canary / 2)
 		payload := fmt.Sprintf(`{"boot":%q,"n":%d,"time":%q}`, f.g.boot, n, stamp(time.Now()))
 		message := bridge.Message{Topic: f.canaryTopic(), Payload: []byte(payload), QoS: 1}
-		if err := f.deliver(ctx, s, tracked{key{topic: canaryName}, message}); err != nil {
+		if err := f.deliver(ctx, s, nil, tracked{key{topic: canaryName}, message}); err != nil {
 			return err
 		}
 		if !f.echoed(ctx, payload, next) {

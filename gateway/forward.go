@@ -28,6 +28,8 @@ type forward struct {
 	reader *spool.Reader
 	link   *link
 	mark   *mark
+	tells  *duty // of states
+	hears  *duty // of commands
 	log    *slog.Logger
 	turn   int // which of the URLs is tried next
 	lasted bool
@@ -53,7 +55,8 @@ func newForward(cfg config.Bridge, g *Gateway) (*forward, error) {
 		return nil, err
 	}
 	f := &forward{cfg: cfg, g: g, reader: r, link: g.links.add("bridge", cfg.Name, cfg.URLs[0]), log: g.log.With("bridge", cfg.Name),
-		mark:   g.progress.add("bridge "+cfg.Name, func() bool { return r.Waiting() == 0 }),
+		mark:  g.progress.add("bridge "+cfg.Name, func() bool { return r.Waiting() == 0 }),
+		tells: g.progress.duty("states of bridge " + cfg.Name), hears: g.progress.duty("commands of bridge " + cfg.Name),
 		ledger: openLedger(filepath.Join(g.conf().StateDir, "retained", cfg.Name+".json"), g.log.With("bridge", cfg.Name)),
 		echoes: make(chan string, 8), ending: map[string]int{}}
 	f.state = &condition{link: f.link}
@@ -178,9 +181,11 @@ func (f *forward) farewell(ctx context.Context, s *bridge.Session, why error) {
 // states publishes the birth and then every retained topic that the rules carry: all of them at
 // the start, later those that change.
 func (f *forward) states(ctx context.Context, s *bridge.Session) error {
+	f.tells.begin()
+	defer f.tells.end()
 	birth := tracked{key{topic: "gateway/status"}, bridge.Message{Topic: f.statusTopic(), Payload: f.g.presence("online", "started"), QoS: 1, Retain: true}}
 	f.ledger.note(map[string]origin{birth.Message.Topic: {"gateway/status", true}})
-	if err := f.deliver(ctx, s, birth); err != nil {
+	if err := f.deliver(ctx, s, f.tells.mark, birth); err != nil {
 		return err
 	}
 	look := time.NewTicker(tidyPeriod)
@@ -188,7 +193,7 @@ func (f *forward) states(ctx context.Context, s *bridge.Session) error {
 	var version uint64
 	for first := true; ; first = false {
 		list, now, more := f.g.hub.newer(version)
-		if err := f.deliver(ctx, s, f.batch(list)...); err != nil {
+		if err := f.deliver(ctx, s, f.tells.mark, f.batch(list)...); err != nil {
 			return err
 		}
 		if err := f.tidy(ctx, s); err != nil {
@@ -198,12 +203,14 @@ func (f *forward) states(ctx context.Context, s *bridge.Session) error {
 			close(f.stated)
 		}
 		version = now
+		f.tells.end()
 		select {
 		case <-more:
 		case <-look.C:
 		case <-ctx.Done():
 			return ctx.Err()
 		}
+		f.tells.begin()
 	}
 }
 
@@ -218,12 +225,13 @@ type tracked struct {
 const stateWindow = 10
 
 // deliver publishes messages, but for those that are held back, and waits until the broker has
-// them all.
-func (f *forward) deliver(ctx context.Context, s *bridge.Session, batch ...tracked) error {
+// them all. The mark, which may be nil, gets a beat for every few.
+func (f *forward) deliver(ctx context.Context, s *bridge.Session, m *mark, batch ...tracked) error {
 	for part := range slices.Chunk(batch, stateWindow) {
 		if err := f.deliverPart(ctx, s, part); err != nil {
 			return err
 		}
+		m.beat()
 	}
 	return nil
 }
@@ -262,7 +270,9 @@ func (f *forward) commands(ctx context.Context, s *bridge.Session) error {
 			if !ok {
 				return errors.New("the session has ended")
 			}
+			f.hears.begin()
 			f.incoming(ctx, s, m)
+			f.hears.end()
 		case <-ctx.Done():
 			return ctx.Err()
 		}

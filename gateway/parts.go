@@ -227,6 +227,8 @@ func (g *Gateway) forwardPart(c config.Bridge) (part, error) {
 		g.forwards = without(g.forwards, f)
 		g.mu.Unlock()
 		f.mark.remove()
+		f.tells.remove()
+		f.hears.remove()
 		g.uplinks.drop(c.Name)
 		f.reader.Close()
 		g.links.remove(f.link)

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -61,6 +62,25 @@ func (m *mark) extend() {
 		m.due = due
 	}
 }
+
+// duty is the mark of a part that waits for something to do: while it waits, it is right to stand still.
+type duty struct {
+	*mark
+	busy atomic.Bool
+}
+
+func (p *progress) duty(name string) *duty {
+	d := &duty{}
+	d.mark = p.add(name, func() bool { return !d.busy.Load() })
+	return d
+}
+
+func (d *duty) begin() {
+	d.beat()
+	d.busy.Store(true)
+}
+
+func (d *duty) end() { d.busy.Store(false) }
 
 // remove is for a part that has ended.
 func (m *mark) remove() {

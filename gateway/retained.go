@@ -50,7 +50,7 @@ func (f *forward) tidy(ctx context.Context, s *bridge.Session) error {
 		for _, remote := range part {
 			batch = append(batch, tracked{key{topic: remote}, bridge.Message{Topic: remote, QoS: 1, Retain: true}})
 		}
-		if err := f.deliver(ctx, s, batch...); err != nil {
+		if err := f.deliver(ctx, s, f.tells.mark, batch...); err != nil {
 			return err
 		}
 		f.ledger.forget(part)

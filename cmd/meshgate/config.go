@@ -41,7 +41,7 @@ func printChange(out io.Writer, c control.Change) {
 	for _, l := range []struct {
 		what string
 		list []string
-	}{{"started", c.Started}, {"stopped", c.Stopped}, {"restarted", c.Restarted}, {"for the next start", c.Waiting}} {
+	}{{"started", c.Started}, {"stopped", c.Stopped}, {"restarted", c.Restarted}, {"not before the next start (systemctl restart meshgate)", c.Waiting}} {
 		if len(l.list) > 0 {
 			fmt.Fprintf(out, "%s: %s\n", l.what, strings.Join(l.list, ", "))
 			nothing = false

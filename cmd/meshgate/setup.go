@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -22,8 +23,8 @@ import (
 
 // answers are all that setup asks for.
 type answers struct {
-	ID, Port, Broker, Username, PasswordFile, CA, LED string
-	Plaintext                                         bool
+	ID, Port, Broker, Username, PasswordFile, CA, LED, HTTP string
+	Plaintext                                               bool
 
 	password string // to be written into PasswordFile; empty: it is there
 }
@@ -75,6 +76,7 @@ file with settings that are not asked for here is not replaced without a yes, or
 	f.StringVar(&s.a.PasswordFile, "password-file", "", "file with the password")
 	f.StringVar(&s.a.CA, "ca", "", "file of the authority that signed the broker's certificate (default: the system's)")
 	f.StringVar(&s.a.LED, "led", "", "pin that the actuator led switches: GPIO17, led:ACT, sim; none for none")
+	f.StringVar(&s.a.HTTP, "http", "", "console and metrics for all users of this machine, at HOST:PORT such as 127.0.0.1:8080; none for none")
 	f.BoolVar(&s.a.Plaintext, "plaintext", false, "go on without encryption to a broker elsewhere")
 	f.BoolVar(&s.yes, "yes", false, "ask nothing: take flags and defaults")
 	f.BoolVar(&s.untested, "no-test", false, "do not test the manager and the broker")
@@ -94,6 +96,7 @@ func (s *setup) run(ctx context.Context, socket string) (err error) {
 		return err
 	}
 	s.ask("led", "Pin of an LED or relay that commands may switch (GPIO17, led:ACT, sim; none)", &s.a.LED)
+	s.ask("http", "Console for a browser, for all users of this machine (127.0.0.1:8080; none)", &s.a.HTTP)
 	if err := s.write(); err != nil {
 		return err
 	}
@@ -102,7 +105,7 @@ func (s *setup) run(ctx context.Context, socket string) (err error) {
 
 // defaults are what is configured already, and else what the machine tells.
 func (s *setup) defaults() {
-	was := answers{ID: config.Default().ID, Broker: "none", LED: "none"}
+	was := answers{ID: config.Default().ID, Broker: "none", LED: "none", HTTP: "none"}
 	if cfg, err := config.Load(s.file); err == nil {
 		s.old = cfg
 		s.old.Older = 0 // what it says counts, not how
@@ -111,6 +114,7 @@ func (s *setup) defaults() {
 			b := cfg.Bridges[0]
 			was.Broker, was.Username, was.PasswordFile, was.CA, was.Plaintext = b.URLs[0], b.Username, b.PasswordFile, b.TLS.CA, b.Plaintext
 		}
+		was.HTTP = cmp.Or(cfg.HTTP.Listen, "none")
 		for _, o := range cfg.Outputs {
 			if o.Name == "led" {
 				was.LED = o.Pin
@@ -124,7 +128,7 @@ func (s *setup) defaults() {
 		to   *string
 		was  string
 	}{{"id", &s.a.ID, was.ID}, {"port", &s.a.Port, was.Port}, {"broker", &s.a.Broker, was.Broker}, {"username", &s.a.Username, was.Username},
-		{"password-file", &s.a.PasswordFile, was.PasswordFile}, {"ca", &s.a.CA, was.CA}, {"led", &s.a.LED, was.LED}} {
+		{"password-file", &s.a.PasswordFile, was.PasswordFile}, {"ca", &s.a.CA, was.CA}, {"led", &s.a.LED, was.LED}, {"http", &s.a.HTTP, was.HTTP}} {
 		if !s.given(d.flag) {
 			*d.to = d.was
 		}
@@ -247,5 +251,8 @@ func (s *setup) startService(ctx context.Context) error {
 		}
 	}
 	fmt.Fprintln(s.out, "The service runs. Next: meshgate status")
+	if s.a.HTTP != "none" {
+		fmt.Fprintf(s.out, "The console: http://%s/\n", s.a.HTTP)
+	}
 	return nil
 }

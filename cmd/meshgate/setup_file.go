@@ -36,9 +36,12 @@ managers:
 	} else {
 		p("\n# actuators:                                   # what commands may switch\n#   led: {pin: \"led:ACT\", safe: off}\n")
 	}
-	p(`
-# http: {listen: "127.0.0.1:8080"}             # /healthz, /readyz, /metrics
-# spool: {max_size: 256MiB, when_full: drop-oldest}
+	if a.HTTP != "" && a.HTTP != "none" {
+		p("\nhttp: {listen: %s}                  # the console, /metrics, /healthz, /readyz\n", yamlText(a.HTTP))
+	} else {
+		p("\n# http: {listen: \"127.0.0.1:8080\"}             # the console, /metrics, /healthz, /readyz\n")
+	}
+	p(`# spool: {max_size: 256MiB, when_full: drop-oldest}
 `)
 	return b.String()
 }

@@ -70,6 +70,9 @@ func TestSetupKeepsWhatItDoesNotAskFor(t *testing.T) {
 		{"replaced", "managers: [{name: main, port: 'sim:', temperature: {every: 30s}}]\n", []string{"--replace"}, 0, "gateway.yaml.bak", false},
 		{"the same in other words", "managers: [{name: main, port: 'sim:'}]\nbridges: [{name: cloud, url: 'mqtt://127.0.0.1'}]\n", nil, 0, "says that already", true},
 		{"another answer", "managers: [{name: main, port: 'sim:'}]\n", []string{"--led", "sim"}, 0, "is written", false},
+		{"with a console", "managers: [{name: main, port: 'sim:'}]\n", []string{"--http", "127.0.0.1:8080"}, 0, "is written", false},
+		{"the same with a console", "managers: [{name: main, port: 'sim:'}]\nhttp: {listen: '127.0.0.1:8080'}\n", nil, 0, "says that already", true},
+		{"a console for everybody", "managers: [{name: main, port: 'sim:'}]\n", []string{"--http", ":8080"}, exitUsage, "users", true},
 		{"not valid", "nonsense\n", []string{"--port", "sim:"}, 0, "is not valid", false},
 	} {
 		if err := os.WriteFile(file, []byte(step.text), 0o600); err != nil {
@@ -144,7 +147,7 @@ func TestSetupAsks(t *testing.T) {
 		t.Fatal(err)
 	}
 	var out bytes.Buffer
-	typed := "greenhouse\n\nnonsense\nmqtt://" + at + "\nanna\nled:ACT\nno\n"
+	typed := "greenhouse\n\nnonsense\nmqtt://" + at + "\nanna\nled:ACT\n127.0.0.1:8099\nno\n"
 	s := &setup{file: filepath.Join(t.TempDir(), "gateway.yaml"), given: func(string) bool { return false }, root: t.TempDir(),
 		in: bufio.NewReader(strings.NewReader(typed)), out: &out, ports: newPorts(slog.New(slog.DiscardHandler))}
 	defer s.ports.close()
@@ -155,7 +158,7 @@ func TestSetupAsks(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if cfg.ID != "greenhouse" || cfg.Managers[0].Port != "/dev/smartmesh-api" || cfg.Bridges[0].Username != "anna" || cfg.Outputs[0].Pin != "led:ACT" {
+	if cfg.ID != "greenhouse" || cfg.Managers[0].Port != "/dev/smartmesh-api" || cfg.Bridges[0].Username != "anna" || cfg.Outputs[0].Pin != "led:ACT" || cfg.HTTP.Listen != "127.0.0.1:8099" {
 		t.Errorf("it wrote %+v after\n%s", cfg, &out)
 	}
 	if !contains(out.String(), "nonsense", "No manager was found", "route back     ok") {

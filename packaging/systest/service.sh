@@ -15,9 +15,12 @@ says() {
 soon() { for _ in $(seq 100); do "$@" >/dev/null 2>&1 && return; sleep 0.1; done; fail "'$*' has not come true in 10 s"; }
 install -m 755 /job/files/meshgate /usr/local/bin/
 says 3 'not installed' meshgate service status
-says 0 'The service runs' meshgate setup --yes --id sys --port 'sim:?motes=3&period=1s' --broker mqtt://127.0.0.1 --led sim --start
+says 0 'The service runs' meshgate setup --yes --id sys --port 'sim:?motes=3&period=1s' --broker mqtt://127.0.0.1 --led sim --http 127.0.0.1:8080 --start
 says 0 'manager' mosquitto_sub -h 127.0.0.1 -C 1 -W 20 -t 'meshgate/sys/mote/+/temperature'
 soon meshgate status
+get() { exec 3<>/dev/tcp/127.0.0.1/8080 && printf 'GET %s HTTP/1.0\r\nHost: 127.0.0.1:8080\r\n\r\n' "$1" >&3 && cat <&3; }
+says 0 '<html' get /
+says 0 '"temperature"' get /api/v1/motes
 says 0 'running' meshgate service status
 says 0 enabled systemctl is-enabled meshgate
 says 0 meshgate ps -o user= -p "$(systemctl show -P MainPID meshgate)"

@@ -154,7 +154,7 @@ func runDaemon(ctx context.Context, cfg *config.Config, src gateway.Source, sock
 		socket = filepath.Join(cmp.Or(os.Getenv("RUNTIME_DIRECTORY"), cfg.StateDir), "meshgate.sock")
 	}
 	if err := os.MkdirAll(cfg.StateDir, 0o750); err != nil {
-		return fmt.Errorf("the state folder cannot be made: %w", err)
+		return fmt.Errorf("the state folder cannot be made: %w (`state_dir:` in the configuration names another)", err)
 	}
 	log.Info("meshgate starts", "version", version, "id", cfg.ID, "state", cfg.StateDir)
 	keep := newKeeper(cfg.StateDir, log)

@@ -17,8 +17,14 @@ import (
 // packagedUnits are where the package has its unit. One in /etc would shadow it for ever.
 var packagedUnits = []string{"/usr/lib/systemd/system/meshgate.service", "/lib/systemd/system/meshgate.service"}
 
-// systemd is the library's name for it.
-const systemd = "linux-systemd"
+// What the library calls them.
+const (
+	systemd = "linux-systemd"
+	sysv    = "unix-systemv"
+)
+
+// sysvScript is where the library puts the script of a SysV init.
+const sysvScript = "/etc/init.d/meshgate"
 
 func serviceCmd() *cobra.Command {
 	root := &cobra.Command{
@@ -59,9 +65,9 @@ func serviceStatusCmd() *cobra.Command {
 			}
 			st, err := s.Status()
 			switch {
-			case errors.Is(err, service.ErrNotInstalled):
+			case errors.Is(err, service.ErrNotInstalled), service.Platform() == sysv && !exists(sysvScript):
 				fmt.Fprintln(cmd.OutOrStdout(), "not installed")
-			case err != nil:
+			case err != nil && service.Platform() != sysv: // whose script says with its exit status that it is stopped
 				return err
 			case st == service.StatusRunning:
 				fmt.Fprintln(cmd.OutOrStdout(), "running; `meshgate status` says how it is")
@@ -147,12 +153,17 @@ func steerService(action string) error {
 			}
 		}
 	}
-	if err := service.Control(s, action); err != nil && service.Platform() == systemd {
+	err = service.Control(s, action)
+	switch {
+	case err != nil && service.Platform() == systemd:
 		return fmt.Errorf("%w (`systemctl status meshgate` says why)", err)
-	} else if err != nil {
-		return err
+	case err == nil && action == "uninstall" && service.Platform() == sysv:
+		links, _ := filepath.Glob("/etc/rc?.d/[SK][0-9][0-9]meshgate") // the pattern is good
+		for _, l := range links {
+			err = errors.Join(err, os.Remove(l)) // the library leaves them
+		}
 	}
-	return nil
+	return err
 }
 
 // unitFor is the packaged unit for a program and a configuration elsewhere. A group that this

@@ -251,7 +251,7 @@ func (s *setup) startService(ctx context.Context) error {
 		}
 	}
 	fmt.Fprintln(s.out, "The service runs. Next: meshgate status")
-	if s.a.HTTP != "none" {
+	if s.a.HTTP != "" && s.a.HTTP != "none" {
 		fmt.Fprintf(s.out, "The console: http://%s/\n", s.a.HTTP)
 	}
 	return nil

@@ -287,7 +287,7 @@ func TestNotHeardYet(t *testing.T) {
 	for _, tt := range []struct {
 		after time.Duration
 		want  string
-	}{{0, "fresh fresh lost"}, {45 * time.Minute, "fresh fresh lost"}, {50 * time.Minute, "fresh late lost"}, {5 * time.Hour, "fresh lost lost"}} {
+	}{{0, "fresh fresh lost"}, {37 * time.Minute, "fresh fresh lost"}, {38 * time.Minute, "fresh late lost"}, {5 * time.Hour, "fresh lost lost"}} {
 		ms.age(noon.Add(tt.after))
 		var got []string
 		for _, m := range ms.list("") {

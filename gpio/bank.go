@@ -29,6 +29,8 @@ type Bank struct {
 	groups   []*group
 	names    []string // of outputs and groups as they were given
 	linkDown bool
+	note     func(Switch)           // may be nil
+	past     map[string][]time.Time // when lines were switched that no output has now, or that one may get
 	closed   bool
 	closeErr error
 }
@@ -57,7 +59,7 @@ func Open(outs []Output, m Machine, onChange func(Reading), log *slog.Logger) *B
 	}
 	b := &Bank{
 		machine: m, log: log, box: newMailbox(len(outs), onChange), byName: make(map[string]*output),
-		wake: make(chan struct{}, 1), quit: make(chan struct{}), done: make(chan struct{}),
+		wake: make(chan struct{}, 1), quit: make(chan struct{}), done: make(chan struct{}), past: make(map[string][]time.Time),
 	}
 	b.mu.Lock()
 	b.name(outs)

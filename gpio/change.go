@@ -35,9 +35,13 @@ func (b *Bank) Change(outs []Output) error {
 	}
 	b.outs = gone
 	err := b.closePins(now)
+	for _, o := range gone {
+		b.past[o.Wire()] = o.changes
+	}
 	b.rebuild(outs, kept)
 	for _, o := range b.outs {
 		if kept[o.Name] == nil {
+			o.changes = b.past[o.Wire()]
 			b.open(o, AtStart, now)
 		}
 	}

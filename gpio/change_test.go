@@ -91,3 +91,26 @@ func TestChangeOfAnInterlock(t *testing.T) {
 		}
 	})
 }
+
+// TestChangeKeepsTheRate: an output gets no new switches by being described otherwise, renamed, or left out for a moment.
+func TestChangeKeepsTheRate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := Open([]Output{{Name: "heater", Pin: "GPIO4", Rate: 2}}, newRig(), nil, nil)
+		defer b.Close()
+		mustSet(t, b, "heater", true)
+		mustSet(t, b, "heater", false)
+		for _, outs := range [][]Output{
+			{{Name: "heater", Pin: "GPIO4", Rate: 2, Lease: time.Hour}}, {{Name: "oven", Pin: "GPIO4", Rate: 2}}, nil, {{Name: "heater", Pin: "GPIO4", Rate: 2}},
+		} {
+			if err := b.Change(outs); err != nil {
+				t.Fatal(err)
+			}
+			if len(outs) > 0 {
+				_, err := b.Set(outs[0].Name, true, 0)
+				wantRule(t, err, "rate")
+			}
+		}
+		time.Sleep(time.Minute)
+		mustSet(t, b, "heater", true)
+	})
+}

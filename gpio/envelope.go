@@ -177,14 +177,6 @@ func (b *Bank) refuse(o *output, want, special bool, now time.Time) error {
 	return nil
 }
 
-// recent counts the changes of the last minute.
-func (o *output) recent(now time.Time) int {
-	for len(o.changes) > 0 && now.Sub(o.changes[0]) >= time.Minute {
-		o.changes = o.changes[1:]
-	}
-	return len(o.changes)
-}
-
 // clear forgets the command in force. MaxOn counts from when the output went on, whatever came since.
 func (o *output) clear() {
 	maxOn := o.due[byMaxOn]
@@ -204,17 +196,14 @@ func (b *Bank) drive(o *output, on bool, cause Cause, now time.Time) error {
 	changed := on != o.on
 	o.on, o.level, o.read, o.cause = on, level, now, cause
 	if changed {
-		o.noteChange(now)
+		b.noteChange(o, now)
 	}
 	b.tell(o)
 	return nil
 }
 
-func (o *output) noteChange(now time.Time) {
-	if o.Rate > 0 {
-		o.recent(now)
-		o.changes = append(o.changes, now)
-	}
+func (b *Bank) noteChange(o *output, now time.Time) {
+	b.count(o, now)
 	o.due[byMaxOn] = time.Time{}
 	if !o.on {
 		o.offSince = time.Now() // the pin may have taken its time

@@ -25,8 +25,8 @@ type modelOutput struct {
 	opened               time.Time
 	commandAt, renewedAt time.Time
 	forDur               time.Duration
-	changes              []time.Time // of this run
-	bright               int         // while it is on
+	changes              []time.Time
+	bright               int // while it is on
 }
 
 func (m *model) start(outs []Output, now time.Time) {
@@ -42,9 +42,10 @@ func (m *model) start(outs []Output, now time.Time) {
 	}
 	m.linkDown = false
 	for _, o := range m.order {
-		o.opened, o.changes = now, nil
-		o.become(o.Safe, now)
-		o.changes = nil
+		o.opened = now
+		if o.become(o.Safe, now); len(o.flanks) == 1 {
+			o.changes = nil
+		}
 	}
 }
 
@@ -172,7 +173,7 @@ func runModel(t *testing.T, seed uint64) {
 	noProblems(t, outs)
 	r, m := newRig(), &model{}
 	m.start(outs, time.Now())
-	b := Open(outs, r.process(), nil, nil)
+	b := r.bank(outs)
 	defer func() { _ = b.Close() }()
 	trace := []string{fmt.Sprintf("seed %d: %+v", seed, outs)}
 	began := time.Now()
@@ -222,7 +223,7 @@ func modelStep(rnd *rand.Rand, m *model, b **Bank, r *rig, outs []Output, now ti
 		}
 		_ = (*b).Close()
 		m.start(outs, now)
-		*b = Open(outs, r.process(), nil, nil)
+		*b = r.bank(outs)
 		return "restart", true
 	default:
 		c := Command{Action: Action(rnd.IntN(3)), For: time.Duration(rnd.IntN(4)*rnd.IntN(2)) * time.Second}

@@ -32,7 +32,7 @@ func (b *Bank) open(o *output, cause Cause, now time.Time) {
 	o.pin, o.err, o.on, o.want, o.read, o.cause = pin, nil, o.Safe, full, now, cause
 	o.level = full
 	if cause != AtStart {
-		o.noteFailure(now)
+		b.count(o, now) // what a failing pin did is not known
 	}
 	o.offSince = time.Now()
 	b.tell(o)
@@ -52,7 +52,7 @@ func (b *Bank) fail(o *output, err error, now time.Time) {
 	_ = o.pin.Set(o.Safe)
 	_ = o.pin.Close()
 	o.pin = nil
-	o.noteFailure(now)
+	b.count(o, now)
 	b.failed(o, err, now)
 }
 
@@ -68,14 +68,6 @@ func (b *Bank) failed(o *output, err error, now time.Time) {
 		b.log.Warn("output cannot be used, trying again", "output", o.Name, "pin", o.Pin, "error", err)
 	}
 	b.tell(o)
-}
-
-// noteFailure counts a change that may have been one: what a failing pin did is not known.
-func (o *output) noteFailure(now time.Time) {
-	if o.Rate > 0 {
-		o.recent(now)
-		o.changes = append(o.changes, now)
-	}
 }
 
 // refresh reads one pin again.

@@ -14,9 +14,10 @@ import (
 // rig is a machine that remembers what every pin did, and whose pins can be made to fail. Its pins outlive the banks: after
 // kill, what is left of the bank before has no effect on them.
 type rig struct {
-	mu   sync.Mutex
-	gen  int
-	pins map[string]*wire
+	mu       sync.Mutex
+	gen      int
+	pins     map[string]*wire
+	switched map[string][]Switch // what a bank has had noted
 }
 
 // wire is what a pin is connected to: its logical level with its history, the first entry being the first opening.
@@ -38,7 +39,7 @@ type flank struct {
 
 var errKilled = errors.New("killed")
 
-func newRig() *rig { return &rig{pins: make(map[string]*wire)} }
+func newRig() *rig { return &rig{pins: make(map[string]*wire), switched: make(map[string][]Switch)} }
 
 func (r *rig) wire(name string) *wire {
 	if r.pins[name] == nil {
@@ -87,6 +88,33 @@ func (r *rig) process() Machine {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return process{r, r.gen}
+}
+
+// bank opens a bank as a process that remembers what those before it have noted. One that went without a word left an output
+// as it was: the start has switched it.
+func (r *rig) bank(outs []Output) *Bank {
+	m := r.process()
+	b := Open(outs, m, nil, nil)
+	r.mu.Lock()
+	past, gen := make(map[string][]time.Time), r.gen
+	for w, all := range r.switched {
+		if all[len(all)-1].Away {
+			all = append(all, Switch{Wire: w, At: time.Now()})
+			r.switched[w] = all
+		}
+		for _, s := range all {
+			past[w] = append(past[w], s.At)
+		}
+	}
+	r.mu.Unlock()
+	b.Remember(past, func(s Switch) {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		if gen == r.gen {
+			r.switched[s.Wire] = append(r.switched[s.Wire], s)
+		}
+	})
+	return b
 }
 
 type process struct {

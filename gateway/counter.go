@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"io/fs"
-	"log/slog"
 	"os"
 	"path/filepath"
 	"sync"
@@ -19,18 +18,17 @@ type counters struct {
 	g      *Gateway
 	path   string
 	pulses func(name string) uint64 // of this process
-	log    *slog.Logger
 
 	mu    sync.Mutex
 	base  map[string]uint64 // of the inputs that count: the total when this process started
 	saved map[string]uint64
 	told  map[string]uint64
-	sick  string // the disk error that was logged last
+	keeping
 }
 
 // openCounters reads the totals. A file that cannot be read is set aside, and they start at zero.
 func openCounters(cfg *config.Config, g *Gateway) *counters {
-	c := &counters{g: g, path: filepath.Join(cfg.StateDir, "counters.json"), log: g.log,
+	c := &counters{g: g, path: filepath.Join(cfg.StateDir, "counters.json"), keeping: keeping{log: g.log, what: "the totals of the counters cannot be kept"},
 		base: map[string]uint64{}, saved: map[string]uint64{}, told: map[string]uint64{}}
 	data, err := os.ReadFile(c.path)
 	if err == nil {
@@ -80,19 +78,12 @@ func (c *counters) save() {
 			c.saved[name], changed = n, true
 		}
 	}
-	if !changed && c.sick == "" {
+	if !changed && c.keeping.told == "" {
 		return
 	}
 	data, err := json.Marshal(c.saved)
 	if err == nil {
 		err = writeWhole(c.path, append(data, '\n'))
 	}
-	text := ""
-	if err != nil {
-		text = err.Error()
-	}
-	if text != "" && text != c.sick {
-		c.log.Error("the totals of the counters cannot be kept", "error", err)
-	}
-	c.sick = text
+	c.keeping.tell(err)
 }

@@ -55,22 +55,23 @@ type Hardware struct {
 
 // Gateway is a running gateway.
 type Gateway struct {
-	cfg    atomic.Pointer[config.Config] // see conf
-	hw     Hardware
-	log    *slog.Logger
-	boot   string // random, new at every start
-	since  time.Time
-	links  links
-	hub    *hub
-	spool  *spool.Spool
-	intake *intake
-	dates  *dates
-	orders *orders
-	memory *memory
-	tray   *tray
-	parts  parts
-	trial  trial
-	hands  *hands // of whoever applies a configuration
+	cfg      atomic.Pointer[config.Config] // see conf
+	hw       Hardware
+	log      *slog.Logger
+	boot     string // random, new at every start
+	since    time.Time
+	links    links
+	hub      *hub
+	spool    *spool.Spool
+	intake   *intake
+	dates    *dates
+	orders   *orders
+	memory   *memory
+	switches *switches
+	tray     *tray
+	parts    parts
+	trial    trial
+	hands    *hands // of whoever applies a configuration
 
 	progress  progress
 	pulse     pulse
@@ -104,6 +105,7 @@ func Run(ctx context.Context, cfg *config.Config, hw Hardware, log *slog.Logger)
 	defer g.closeOutputs()
 	defer g.bank.CloseOnPanic()
 	g.dates = newDates(cfg.StateDir, hw, g.boot, log)
+	g.rememberSwitches()
 	defer g.dates.look()
 	if err := g.openSpool(); err != nil {
 		return err

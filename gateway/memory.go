@@ -25,7 +25,6 @@ import (
 // is left out. When the file has grown by a good deal, it is written anew.
 type memory struct {
 	path string
-	log  *slog.Logger
 	jobs chan job
 	done chan struct{}
 
@@ -34,9 +33,9 @@ type memory struct {
 
 	// The goroutine's own.
 	f    *os.File
-	size int64  // of the file
-	live int64  // of what was in it when it was written anew
-	told string // the disk error that was logged last
+	size int64 // of the file
+	live int64 // of what was in it when it was written anew
+	keeping
 }
 
 // job is something for the goroutine: a line to write, or what is to happen after those before.
@@ -74,7 +73,8 @@ var (
 // openMemory reads what is remembered. A file that cannot be read is no reason not to start: it is
 // logged, and what comes from now on is remembered.
 func openMemory(dir string, log *slog.Logger) *memory {
-	m := &memory{path: filepath.Join(dir, "commands.jsonl"), log: log, targets: map[string][]*memo{},
+	m := &memory{path: filepath.Join(dir, "commands.jsonl"), targets: map[string][]*memo{}, keeping: keeping{log: log,
+		what: "the ids of commands cannot be kept on the disk: after a restart a repeated command would switch again"},
 		jobs: make(chan job, maxJobs), done: make(chan struct{})}
 	data, err := os.ReadFile(m.path)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -274,42 +274,8 @@ func (m *memory) rewrite() {
 	}
 }
 
-// tell logs a new failure of the disk once.
-func (m *memory) tell(err error) {
-	text := ""
-	if err != nil {
-		text = err.Error()
-	}
-	if text != "" && text != m.told {
-		m.log.Error("the ids of commands cannot be kept on the disk: after a restart a repeated command would switch again", "error", err)
-	}
-	m.told = text
-}
-
 // close ends it, after all that has come. There must be no more commands.
 func (m *memory) close() {
 	close(m.jobs)
 	<-m.done
-}
-
-// writeWhole replaces a file so that after a crash it is the old one or the new one, whole.
-func writeWhole(path string, data []byte) error {
-	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".new-")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(f.Name()) // gone when it could be renamed
-	_, err = f.Write(data)
-	err = errors.Join(err, f.Chmod(0o640), f.Sync(), f.Close())
-	if err != nil {
-		return err
-	}
-	if err := os.Rename(f.Name(), path); err != nil {
-		return err
-	}
-	dir, err := os.Open(filepath.Dir(path))
-	if err != nil {
-		return err
-	}
-	return errors.Join(dir.Sync(), dir.Close())
 }

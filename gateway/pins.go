@@ -71,6 +71,17 @@ func (g *Gateway) closeOutputs() {
 			g.log.Error("not all outputs are safe", "error", err)
 		}
 	}
+	if g.switches != nil {
+		g.switches.close()
+	}
+}
+
+// rememberSwitches has the outputs count what they did before the start.
+func (g *Gateway) rememberSwitches() {
+	outs := g.conf().Outputs
+	s, past := openSwitches(g.conf().StateDir, g.dates.up, outs, g.log)
+	g.switches = s
+	g.bank.Remember(past, s.note)
 }
 
 // forgetPins takes away the links of pins that were open before, and the states of those that are

@@ -18,19 +18,23 @@ type tray struct {
 	pending []spool.Record
 }
 
-// maxTray bounds what waits: what 16 inputs may report, 20 changes a second each, in 12 s of a disk
-// that does not answer. Beyond it records are lost and counted as refused.
-const maxTray = 4096
+// Bounds of what waits for a disk that does not answer; beyond them records are lost and counted as refused.
+const (
+	maxTray    = 4096    // edges: what 16 inputs may report, 20 changes a second each, in 12 s
+	maxResults = 16 << 10 // with the results of commands, each of which is to have one, in a flood of ten thousand too
+)
 
 // atOnce bounds what is handed over together: it has to fit into one segment of the spool.
 const atOnce = 256
 
 func newTray(in *intake) *tray { return &tray{intake: in, wake: make(chan struct{}, 1)} }
 
-// put never blocks.
-func (t *tray) put(r spool.Record) {
+// put takes an edge. It never blocks.
+func (t *tray) put(r spool.Record) { t.take(r, maxTray) }
+
+func (t *tray) take(r spool.Record, limit int) {
 	t.mu.Lock()
-	full := len(t.pending) >= maxTray
+	full := len(t.pending) >= limit
 	if !full {
 		t.pending = append(t.pending, r)
 	}
@@ -54,7 +58,7 @@ func (t *tray) now(topic string, fields map[string]any) {
 		return
 	}
 	t.intake.dates.put(&r, 0)
-	t.put(r)
+	t.take(r, maxResults)
 }
 
 // run empties the tray until ctx ends.

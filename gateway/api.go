@@ -97,7 +97,7 @@ func (g *Gateway) set(ctx context.Context, r control.SetRequest) (any, error) {
 	if strings.HasSuffix(r.Name, "/led") {
 		target = "mote/" + r.Name
 	}
-	o, err := parseOrder([]byte(r.State), time.Now())
+	o, err := parseOrder([]byte(r.State), g.clock.now())
 	if r.For != "" && (err == nil || errors.Is(err, errExpired)) {
 		var bad error
 		if o.hold, bad = time.ParseDuration(r.For); bad != nil || o.hold <= 0 {

@@ -22,6 +22,7 @@ type command struct {
 
 var (
 	errRetained = errors.New("a retained command is refused: it may be from long ago; publish it without the retain flag")
+	errClock    = errors.New(`"until" is refused: this machine's clock is not synchronised, so nobody knows whether that time has passed; commands without "until" are carried out`)
 	errTooLarge = fmt.Errorf("the command is longer than the %d bytes allowed", maxOrder)
 )
 
@@ -66,29 +67,36 @@ func (g *Gateway) switchBy(ctx context.Context, target string, c command) result
 	if c.truncated {
 		return refused("", errTooLarge)
 	}
-	o, err := parseOrder(c.payload, time.Now())
+	o, err := parseOrder(c.payload, g.clock.now())
 	if c.retain { // judged first, but with the id, so that the one who asked hears it
 		return refused(o.id, errRetained)
 	}
 	return g.judged(ctx, target, o, err, c.came)
 }
 
-// judged carries out an order that could be read, and answers one that could not.
-func (g *Gateway) judged(ctx context.Context, target string, o order, err error, came time.Time) result {
-	if errors.Is(err, errExpired) { // it may be late only because it came a second time
-		if before, again := g.memory.recall(target, o); again {
-			return before
-		}
+// refuse answers a command whose turn never came. One that might have been carried out is remembered as refused: when it
+// comes again, others have long been given.
+func (g *Gateway) refuse(c command, why error) {
+	target, _, _ := cutLast(c.topic, "/")
+	tell := func(r result) { g.tray.now(target+"/result", r.fields()) }
+	o, err := parseOrder(c.payload, g.clock.now())
+	if err == nil || errors.Is(err, errExpired) {
+		_, err = g.hand(target)
 	}
-	if err != nil {
-		return refusal(o, err)
+	if err != nil || c.retain {
+		tell(refused(o.id, why))
+		return
 	}
-	return g.perform(ctx, target, o, came)
+	g.memory.settle(target, o, refused(o.id, why), tell)
 }
 
-// perform switches "actuator/NAME" or "mote/MAC/led", unless it has done so for the same command
-// before. Times are those of this machine's clock: came is when it was accepted.
-func (g *Gateway) perform(ctx context.Context, target string, o order, came time.Time) result {
+// judged switches "actuator/NAME" or "mote/MAC/led" as an order says, unless it has answered the same command before: one
+// may be late only because it comes a second time. err is what is wrong with the order itself; came is when it was accepted.
+func (g *Gateway) judged(ctx context.Context, target string, o order, err error, came time.Time) result {
+	late := errors.Is(err, errExpired)
+	if err != nil && !late {
+		return refused(o.id, err)
+	}
 	act, err := g.hand(target)
 	if err != nil {
 		return refused(o.id, err)
@@ -96,8 +104,17 @@ func (g *Gateway) perform(ctx context.Context, target string, o order, came time
 	if before, again := g.memory.begin(target, o, came); again {
 		return before
 	}
-	r := act(ctx, o)
-	r.accepted, r.done = came, time.Now()
+	var r result
+	switch {
+	case late:
+		r = result{id: o.id, stage: stageExpired, err: errExpired}
+	case !o.deadline.IsZero() && !g.clock.right():
+		r = refused(o.id, errClock)
+	default:
+		r = act(ctx, o)
+		r.accepted = came
+	}
+	r.done = time.Now()
 	g.memory.end(target, o, r)
 	return r
 }

@@ -225,13 +225,6 @@ func (g *Gateway) pinLink(all *map[string]*link, name string) *link {
 	return (*all)[name]
 }
 
-// refuse answers a command that is not even tried.
-func (g *Gateway) refuse(c command, why error) {
-	topic, _, _ := cutLast(c.topic, "/")
-	o, _ := parseOrder(c.payload, time.Now())
-	g.tray.now(topic+"/result", refused(o.id, why).fields())
-}
-
 // brought takes a message that a bridge or a local client has brought and that is no command: it
 // goes by way of the disk over the bridges whose rules carry it, but never back over the one it
 // came from, and to who listens here. An error means that it is not kept; who listens has it all

@@ -30,6 +30,7 @@ type memory struct {
 
 	mu      sync.Mutex         // never held while the disk is waited for
 	targets map[string][]*memo // oldest first
+	behind  bool               // lines were left out: the file is to be written anew
 
 	// The goroutine's own.
 	f    *os.File
@@ -44,7 +45,8 @@ type job struct {
 	then func()
 }
 
-// maxJobs bounds what waits for the disk. Beyond it beginnings are not written, and results wait.
+// maxJobs bounds what waits for the disk. Beyond it beginnings and refusals are left out until the file is written anew, and
+// results wait.
 const maxJobs = 1024
 
 // memo is what is remembered of one command; a line of the file.
@@ -52,7 +54,7 @@ type memo struct {
 	Target   string    `json:"target"`
 	ID       string    `json:"id"`
 	Order    string    `json:"order"` // what was asked, to tell a repeat from another command with the same id
-	Accepted time.Time `json:"accepted"`
+	Accepted time.Time `json:"accepted,omitzero"`
 	Stage    string    `json:"stage,omitempty"` // empty: it was being carried out
 	Error    string    `json:"error,omitempty"`
 	Done     time.Time `json:"done,omitzero"`
@@ -119,6 +121,12 @@ func (m *memory) run() {
 			}
 		}
 		m.write(batch)
+		m.mu.Lock()
+		behind := m.behind
+		m.mu.Unlock()
+		if behind {
+			m.rewrite()
+		}
 		for _, j := range batch {
 			if j.then != nil {
 				j.then()
@@ -143,16 +151,6 @@ func (m *memory) put(e *memo) {
 	m.targets[e.Target] = append(list, e)
 }
 
-// recall gives the result of a command that was carried out before.
-func (m *memory) recall(target string, o order) (result, bool) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if i := m.find(target, o.id); i >= 0 && o.id != "" {
-		return m.targets[target][i].answer(o), true
-	}
-	return result{}, false
-}
-
 func (m *memory) find(target, id string) int {
 	return slices.IndexFunc(m.targets[target], func(e *memo) bool { return e.ID == id })
 }
@@ -173,11 +171,38 @@ func (m *memory) begin(target string, o order, accepted time.Time) (before resul
 	}
 	e := &memo{Target: target, ID: o.id, Order: o.what(), Accepted: accepted.UTC()}
 	m.put(e)
-	select {
-	case m.jobs <- job{line: e}:
-	default: // the disk is far behind; the end of it will be written
-	}
+	m.offer(job{line: e})
 	return result{}, false
+}
+
+// settle keeps the answer to a command that was not tried, and has it told. It does not wait for a disk that is far behind.
+func (m *memory) settle(target string, o order, r result, tell func(result)) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	i := m.find(target, o.id)
+	switch {
+	case i >= 0 && m.targets[target][i].Stage != "": // it comes again
+		tell(m.targets[target][i].answer(o))
+	case i >= 0, o.id == "", len(o.id) > maxMemoID: // the first of its id is at work and will have the answer
+		tell(r)
+	default:
+		e := newMemo(target, o, r)
+		m.put(e)
+		if !m.offer(job{line: e, then: func() { tell(r) }}) {
+			tell(r)
+		}
+	}
+}
+
+// offer gives the goroutine a job if it has room for one. The caller has mu.
+func (m *memory) offer(j job) bool {
+	select {
+	case m.jobs <- j:
+		return true
+	default:
+		m.behind = true
+		return false
+	}
 }
 
 // answer is the result of a command that comes again.
@@ -200,27 +225,32 @@ func (m *memory) end(target string, o order, r result) {
 	if o.id == "" {
 		return
 	}
-	e := &memo{Target: target, ID: o.id, Order: o.what(), Accepted: r.accepted.UTC(), Stage: r.stage, Done: r.done.UTC()}
-	if r.err != nil {
-		e.Error = words(r.err)
-	}
+	e := newMemo(target, o, r)
 	m.mu.Lock()
 	m.put(e)
 	m.mu.Unlock()
 	m.jobs <- job{line: e}
 }
 
+func newMemo(target string, o order, r result) *memo {
+	e := &memo{Target: target, ID: o.id, Order: o.what(), Accepted: r.accepted.UTC(), Stage: r.stage, Done: r.done.UTC()}
+	if r.err != nil {
+		e.Error = words(r.err)
+	}
+	return e
+}
+
 // then has something done once all that ended before is on the disk.
 func (m *memory) then(do func()) { m.jobs <- job{then: do} }
 
-// write appends lines, and flushes them if one of them is the end of a command that was tried.
+// write appends lines, and flushes them if one of them is the end of a command.
 func (m *memory) write(batch []job) {
 	var text bytes.Buffer
 	enc := json.NewEncoder(&text)
 	flush := false
 	for _, j := range batch {
 		if j.line != nil {
-			flush = flush || j.line.Stage != "" && j.line.Stage != stageRefused
+			flush = flush || j.line.Stage != ""
 			if err := enc.Encode(j.line); err != nil {
 				m.tell(err)
 			}
@@ -266,6 +296,7 @@ func (m *memory) rewrite() {
 			}
 		}
 	}
+	m.behind = false
 	m.mu.Unlock()
 	err := writeWhole(m.path, text.Bytes())
 	m.tell(err)

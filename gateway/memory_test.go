@@ -7,12 +7,14 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/meshgate/meshgate/gateway/config"
 	"github.com/meshgate/meshgate/gpio"
+	"github.com/meshgate/meshgate/smartmesh/sim"
 )
 
 var quiet = slog.New(slog.DiscardHandler)
@@ -65,7 +67,7 @@ func onceOnly(t *testing.T, rnd *rand.Rand) {
 		{Name: "b", Pin: "sim", MaxOn: 3 * time.Second, Interlock: []string{"a"}}, {Name: "c", Pin: "sim", Kind: "pwm", Lease: 2 * time.Second},
 		{Name: "all", Group: []string{"a", "c"}}}}
 	start := func() *Gateway {
-		g := &Gateway{log: quiet, bank: gpio.Open(cfg.Outputs, gpio.NewSim(), nil, nil), memory: openMemory(cfg.StateDir, quiet)}
+		g := &Gateway{log: quiet, clock: newGoodClock(cfg.StateDir, func() bool { return true }, quiet), bank: gpio.Open(cfg.Outputs, gpio.NewSim(), nil, nil), memory: openMemory(cfg.StateDir, quiet)}
 		g.cfg.Store(cfg)
 		return g
 	}
@@ -95,7 +97,7 @@ func onceOnly(t *testing.T, rnd *rand.Rand) {
 			o.toggle = true
 		}
 		was := fmt.Sprint(g.bank.All())
-		r := g.perform(context.Background(), target, o, time.Now())
+		r := g.judged(context.Background(), target, o, nil, time.Now())
 		answered := make(chan struct{})
 		g.memory.then(func() { close(answered) })
 		<-answered
@@ -113,4 +115,99 @@ func onceOnly(t *testing.T, rnd *rand.Rand) {
 			t.Errorf("%s, again: %v, was %s", key, g.bank.All(), was)
 		}
 	}
+}
+
+// TestOvertakenIsRemembered: a command that gave way to newer ones is not carried out when it comes again after them, by the
+// next process neither, and a repeat of one that was carried out gets the answer of then although it gives way.
+func TestOvertakenIsRemembered(t *testing.T) {
+	inWorld(t, twoMotes, func(w *world) {
+		w.start()
+		w.until("readings", func() bool { return len(w.published("mote/+/temperature")) >= 2 })
+		target := "mote/" + w.mac(0) + "/led"
+		send := func(id, state string) { w.send(target+"/set", fmt.Sprintf(`{"id":%q,"state":%q}`, id, state), false) }
+		send("first", "off")
+		w.until("confirmed", w.has(target+"/result", `"first"`, `"confirmed"`))
+		w.sim.SetFaults(sim.Faults{OAPDelay: 5 * time.Second})
+		send("slow", "off")
+		send("old", "on")
+		send("first", "off")
+		for i := range maxWaiting {
+			send(fmt.Sprint("new", i), "off")
+		}
+		w.until("overtaken", w.has(target+"/result", `"old"`, `"refused"`, "overtaken"))
+		w.until("answered again", w.has(target+"/result", `"first"`, `"confirmed"`, `"repeated":true`))
+		w.sim.SetFaults(sim.Faults{})
+		w.until("the last word", w.has(target+"/result", fmt.Sprintf(`"new%d"`, maxWaiting-1), `"confirmed"`))
+		again := func(when string) {
+			t.Helper()
+			n := len(w.published(target + "/result"))
+			send("old", "on")
+			w.until(when, func() bool { return len(w.published(target+"/result")) > n })
+			if got := w.last(target + "/result"); !contains(got, []string{`"old"`, `"refused"`, "overtaken", `"repeated":true`}) || w.sim.LED(w.sim.Motes()[0]) {
+				t.Errorf("%s: %s", when, got)
+			}
+		}
+		again("once more")
+		w.end1()
+		w.start()
+		n := len(w.published("mote/+/temperature"))
+		w.until("readings", func() bool { return len(w.published("mote/+/temperature")) >= n+2 })
+		again("after a restart")
+	})
+}
+
+// TestSettleWhileTheDiskIsAway: refusals beyond what may wait for the disk are answered at once, and are in the file later.
+func TestSettleWhileTheDiskIsAway(t *testing.T) {
+	dir := t.TempDir()
+	m := openMemory(dir, quiet)
+	hold, told := make(chan struct{}), 0
+	m.then(func() { <-hold })
+	for i := range 3 * maxJobs {
+		m.settle(fmt.Sprint("actuator/", i%4), order{id: fmt.Sprint(i)}, refused(fmt.Sprint(i), errOvertaken), func(result) { told++ })
+	}
+	if told < maxJobs {
+		t.Errorf("%d were answered while the disk is away", told)
+	}
+	close(hold)
+	m.close()
+	m = openMemory(dir, quiet)
+	defer m.close()
+	for i := range 3 * maxJobs {
+		if m.find(fmt.Sprint("actuator/", i%4), fmt.Sprint(i)) < 0 {
+			t.Fatalf("%d is not remembered", i)
+		}
+	}
+}
+
+// TestUntilNeedsAClock: while nobody knows what time it is, a command that is void from some time on is not carried out, and
+// others are.
+func TestUntilNeedsAClock(t *testing.T) {
+	var right atomic.Bool
+	inWorld(t, twoMotes, func(w *world) {
+		w.hw = func(hw *Hardware) { hw.ClockRight = right.Load }
+		lastGood := time.Now().Add(24 * time.Hour)
+		if err := touch(filepath.Join(w.cfg.StateDir, "clock"), lastGood); err != nil {
+			t.Fatal(err)
+		}
+		w.start()
+		w.until("online", w.has("gateway/status", "online"))
+		send := func(id, rest string, words ...string) {
+			t.Helper()
+			w.send("actuator/led/set", fmt.Sprintf(`{"id":%q,%s}`, id, rest), false)
+			w.until(id, w.has("actuator/led/result", append(words, fmt.Sprintf(`"id":%q`, id))...))
+		}
+		until := func(at time.Time) string { return fmt.Sprintf(`"state":"on","until":%q`, stamp(at)) }
+		send("1", until(lastGood.Add(time.Hour)), `"refused"`, "not synchronised")
+		send("2", until(lastGood.Add(-time.Hour)), `"expired"`) // the clock is behind the last time that was good
+		if on, _ := w.pins.Level("led"); on {
+			t.Error("it is on")
+		}
+		send("3", `"state":"on","for":"5s"`, `"applied"`)
+		send("4", `"state":"on"`, `"applied"`)
+		send("5", `"state":"off"`, `"applied"`)
+		right.Store(true)
+		send("1", until(lastGood.Add(time.Hour)), `"refused"`, `"repeated":true`)
+		send("6", until(lastGood.Add(time.Hour)), `"applied"`)
+		send("7", until(time.Now().Add(-time.Second)), `"expired"`)
+	})
 }

@@ -246,14 +246,6 @@ func orderID(raw json.RawMessage) (id string, ok bool) {
 	return "", false
 }
 
-// refusal says how an order that could not be read is answered.
-func refusal(o order, err error) result {
-	if errors.Is(err, errExpired) {
-		return result{id: o.id, stage: stageExpired, err: err}
-	}
-	return refused(o.id, err)
-}
-
 // words is an error's text on one line.
 func words(err error) string { return strings.ReplaceAll(err.Error(), "\n", "; ") }
 

@@ -1,7 +1,6 @@
 package gateway
 
 import (
-	"errors"
 	"reflect"
 	"strings"
 	"testing"
@@ -80,15 +79,6 @@ func TestParseOrderRefuses(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), tt.err) || o.id != tt.id {
 			t.Errorf("%.40s: got id %q, %v, want id %q, %s", tt.in, o.id, err, tt.id, tt.err)
 		}
-	}
-}
-
-func TestRefusal(t *testing.T) {
-	if r := refusal(order{id: "1"}, errExpired); r.stage != stageExpired || r.ok() {
-		t.Errorf("expired: %+v", r)
-	}
-	if r := refusal(order{}, errors.New("x")); r.stage != stageRefused || r.ok() {
-		t.Errorf("malformed: %+v", r)
 	}
 }
 

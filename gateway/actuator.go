@@ -20,7 +20,7 @@ func (g *Gateway) actuate(name string, o order) result {
 	if err == nil {
 		return result{id: o.id, stage: stageApplied}
 	}
-	return result{id: o.id, stage: failedStage(err, g.members(name)), err: err}
+	return result{id: o.id, stage: failedStage(err, members(g.conf().Outputs, name)), err: err}
 }
 
 // failedStage says what became of a command with an error: refused only when nothing was switched,
@@ -42,8 +42,8 @@ func failedStage(err error, members int) string {
 }
 
 // members counts the outputs that a name stands for.
-func (g *Gateway) members(name string) int {
-	for _, o := range g.conf().Outputs {
+func members(outs []gpio.Output, name string) int {
+	for _, o := range outs {
 		if o.Name == name {
 			return max(len(o.Group), 1)
 		}

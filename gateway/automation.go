@@ -2,7 +2,10 @@ package gateway
 
 import (
 	"encoding/binary"
+	"errors"
 	"log/slog"
+	"reflect"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -15,6 +18,7 @@ import (
 // rules are the automations at work. They see a sample before it goes to the disk and an input
 // before anybody else, and switch there and then: neither the cloud nor the disk is waited for.
 type rules struct {
+	all     []*rule
 	byInput map[string][]*rule
 	byTopic map[string][]*rule // of samples
 }
@@ -22,31 +26,45 @@ type rules struct {
 // rule is one automation. What it wants it sets once, when its condition changes: who switches the
 // output otherwise is left alone until the next change, and so are max_on and for. What a refusal
 // kept it from doing it tries again. Where the output has gone to its safe state because nothing
-// was heard, or its pin was lost, it is set again by the next sample that says the same; samples
-// also renew its lease, so that it falls back to safe when the mote is silent.
+// was heard, its pin was lost or the configuration changed, it is set again by the next sample
+// that says the same; samples also renew its lease, so that it falls back to safe when the mote is
+// silent.
 type rule struct {
 	config.Automation
-	bank  *gpio.Bank
-	log   *slog.Logger
-	tell  func(*rule, result)
-	lease time.Duration // of what it sets, the shortest
+	bank *gpio.Bank
+	log  *slog.Logger
+	tell func(*rule, result)
 
-	mu      sync.Mutex
-	holds   *bool // the condition; nil: not known
-	want    *bool // what the output is to be; nil: anything
-	done    bool  // want was carried out
-	refused string
-	timer   *time.Timer // for, a second try or the lease's renewal
-	ended   bool
+	mu        sync.Mutex
+	lease     time.Duration // of what it sets, the shortest
+	members   int           // outputs that it sets
+	holds     *bool         // the condition; nil: not known
+	want      *bool         // what the output is to be; nil: anything
+	done      bool          // want was carried out
+	overruled bool          // and then somebody has decided otherwise
+	refused   string
+	timer     *time.Timer // for, a second try or the lease's renewal
+	ended     bool
 }
+
+// notByChoice is why an output may be safe although a rule has set it and nobody has decided otherwise.
+var notByChoice = []gpio.Cause{gpio.AtStart, gpio.ByLease, gpio.ByLink, gpio.ByRetry, gpio.ByFailure, gpio.ByRelease}
 
 // tryAgain is how long a rule waits after a refusal.
 const tryAgain = 5 * time.Second
 
-func newRules(cfg *config.Config, bank *gpio.Bank, log *slog.Logger, tell func(*rule, result)) *rules {
+// newRules puts the automations of cfg to work. One that is among those of before as it is goes on with what it knows.
+func newRules(cfg *config.Config, bank *gpio.Bank, log *slog.Logger, tell func(*rule, result), before *rules) *rules {
 	rs := &rules{byInput: map[string][]*rule{}, byTopic: map[string][]*rule{}}
 	for _, a := range cfg.Automations {
-		r := &rule{Automation: a, bank: bank, log: log.With("automation", a.Name), tell: tell, lease: shortestLease(cfg.Outputs, a.Set)}
+		r := before.find(a)
+		if r == nil {
+			r = &rule{Automation: a, bank: bank, log: log.With("automation", a.Name), tell: tell}
+		}
+		r.mu.Lock()
+		r.lease, r.members = shortestLease(cfg.Outputs, a.Set), members(cfg.Outputs, a.Set)
+		r.mu.Unlock()
+		rs.all = append(rs.all, r)
 		if w := a.When; w.Input != "" {
 			rs.byInput[w.Input] = append(rs.byInput[w.Input], r)
 		} else {
@@ -55,6 +73,19 @@ func newRules(cfg *config.Config, bank *gpio.Bank, log *slog.Logger, tell func(*
 		}
 	}
 	return rs
+}
+
+// find gives the rule of an automation that is described as before; nil: there is none.
+func (rs *rules) find(a config.Automation) *rule {
+	if rs == nil {
+		return nil
+	}
+	for _, r := range rs.all {
+		if reflect.DeepEqual(r.Automation, a) {
+			return r
+		}
+	}
+	return nil
 }
 
 // shortestLease is that of the outputs that a name stands for, 0 for none.
@@ -101,19 +132,25 @@ func (rs *rules) samples(recs []spool.Record) {
 	}
 }
 
-// stop ends all of them; what they have set stays as it is.
-func (rs *rules) stop() {
-	for _, byName := range []map[string][]*rule{rs.byInput, rs.byTopic} {
-		for _, list := range byName {
-			for _, r := range list {
-				r.mu.Lock()
-				r.ended = true
-				r.arm(0, nil)
-				r.mu.Unlock()
-			}
+// stop ends those that are not among the automations to come. An output that one of them has set, and nobody else since, goes
+// to its safe state: nobody would ever set it back.
+func (rs *rules) stop(next []config.Automation) {
+	for _, r := range rs.all {
+		if slices.ContainsFunc(next, func(a config.Automation) bool { return reflect.DeepEqual(a, r.Automation) }) {
+			continue
+		}
+		r.mu.Lock()
+		r.ended = true
+		r.arm(0, nil)
+		r.mu.Unlock()
+		if err := r.bank.Release(r.by()); err != nil && !errors.Is(err, gpio.ErrClosed) {
+			r.log.Error("what the automation has set is not safe", "set", r.Set, "error", err)
 		}
 	}
 }
+
+// by is the rule's name among those who command outputs.
+func (r *rule) by() string { return "automation " + r.Name }
 
 // sample compares a value as it is in the record.
 func (r *rule) sample(v float64) {
@@ -168,7 +205,7 @@ func (r *rule) wish(want *bool) {
 	if r.done && want != nil && *r.want == *want {
 		return // the condition has come and gone before its time
 	}
-	r.want, r.done, r.refused = want, false, ""
+	r.want, r.done, r.overruled, r.refused = want, false, false, ""
 	r.try()
 }
 
@@ -178,7 +215,11 @@ func (r *rule) try() {
 		return
 	}
 	accepted := time.Now()
-	_, err := r.bank.Set(r.Set, *r.want, 0)
+	c := gpio.Command{Action: gpio.Off, By: r.by()}
+	if *r.want {
+		c.Action = gpio.On
+	}
+	_, err := r.bank.Do(r.Set, c)
 	res := result{stage: stageApplied, err: err, accepted: accepted, done: time.Now()}
 	switch {
 	case err == nil:
@@ -190,7 +231,7 @@ func (r *rule) try() {
 		r.arm(tryAgain, r.try)
 		return
 	default:
-		res.stage = stageRefused
+		res.stage = failedStage(err, r.members)
 		r.refused = kind(err)
 		r.arm(tryAgain, r.try)
 	}
@@ -206,13 +247,16 @@ func (r *rule) confirm() {
 	now := r.bank.Get(r.Set)
 	switch {
 	case now.Known && now.On == *r.want:
+		r.overruled = false
 		if err := r.bank.Renew(r.Set); err != nil {
 			r.log.Debug("the lease is not renewed", "error", err)
 		}
 		if r.When.Input != "" && r.lease > 0 {
 			r.arm(r.lease/3, r.confirm)
 		}
-	case now.Cause == gpio.ByLease, now.Cause == gpio.ByLink, now.Cause == gpio.ByRetry, now.Cause == gpio.ByFailure:
+	case now.Cause == gpio.ByCommand:
+		r.overruled = true
+	case !r.overruled && slices.Contains(notByChoice, now.Cause):
 		r.done = false
 		r.try()
 	}
@@ -229,6 +273,7 @@ func (r *rule) arm(d time.Duration, do func()) {
 	}
 	var self *time.Timer
 	self = time.AfterFunc(d, func() {
+		defer r.bank.CloseOnPanic()
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		if r.timer == self { // else it was stopped too late

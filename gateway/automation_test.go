@@ -36,8 +36,8 @@ func onBench(t *testing.T, a config.Automation, out gpio.Output, test func(*benc
 			b.mu.Lock()
 			defer b.mu.Unlock()
 			b.told = append(b.told, r.stage)
-		})
-		defer b.rules.stop()
+		}, nil)
+		defer b.rules.stop(nil)
 		test(b)
 	})
 }

@@ -158,7 +158,7 @@ func (g *Gateway) live(ctx context.Context) error {
 	<-ctx.Done()
 	g.parts.end()
 	if g.hands != nil {
-		g.hands.close()
+		g.hands.close(nil)
 		g.tray.empty()
 	}
 	return err

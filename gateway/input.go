@@ -27,6 +27,7 @@ type inputState struct {
 // an old one that comes late from the disk must not overwrite a newer state. So they are two topics.
 func (ins *inputs) changed(r gpio.Reading) {
 	g, h := ins.h.g, ins.h
+	defer g.outs().CloseOnPanic()
 	before := ins.states[r.Name]
 	now := inputState{known: before.known, on: before.on, suppressed: r.Suppressed}
 	if r.Known {
@@ -105,9 +106,14 @@ type hands struct {
 }
 
 // openHands watches the inputs of a configuration and has its rules switch the outputs that are
-// open now.
+// open now. Rules that are as before go on.
 func (g *Gateway) openHands(cfg *config.Config) {
-	h := &hands{g: g, cfg: cfg, rules: newRules(cfg, g.outs(), g.log, g.automated), counts: openCounters(cfg, g)}
+	h := &hands{g: g, cfg: cfg, counts: openCounters(cfg, g)}
+	var before *rules
+	if g.hands != nil {
+		before = g.hands.rules
+	}
+	h.rules = newRules(cfg, g.outs(), g.log, g.automated, before)
 	h.pins = inputs{h: h, states: map[string]inputState{}}
 	g.intake.rules.Store(h.rules)
 	names := map[string]*link{}
@@ -138,11 +144,11 @@ func (h *hands) begin() {
 	}
 }
 
-// close ends the watching of inputs and the rules, and keeps what they have said last.
-func (h *hands) close() {
+// close ends the watching of inputs and the rules that are not to go on, and keeps what they have said last.
+func (h *hands) close(next []config.Automation) {
 	h.stop()
 	h.wg.Wait()
-	h.rules.stop()
+	h.rules.stop(next)
 	if err := h.watch.Close(); err != nil {
 		h.g.log.Warn("an input could not be given back", "error", err)
 	}

@@ -16,7 +16,7 @@ func (g *Gateway) changePins(cfg *config.Config, change *control.Change) {
 	hands := g.hands == nil || outputs || !reflect.DeepEqual(g.hands.cfg.Inputs, cfg.Inputs) ||
 		!reflect.DeepEqual(g.hands.cfg.Automations, cfg.Automations)
 	if hands && g.hands != nil {
-		g.hands.close()
+		g.hands.close(cfg.Automations)
 		if len(g.hands.cfg.Inputs) > 0 {
 			change.Restarted = append(change.Restarted, "inputs")
 		}

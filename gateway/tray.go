@@ -20,7 +20,7 @@ type tray struct {
 
 // Bounds of what waits for a disk that does not answer; beyond them records are lost and counted as refused.
 const (
-	maxTray    = 4096    // edges: what 16 inputs may report, 20 changes a second each, in 12 s
+	maxTray    = 4096     // edges: what 16 inputs may report, 20 changes a second each, in 12 s
 	maxResults = 16 << 10 // with the results of commands, each of which is to have one, in a flood of ten thousand too
 )
 

@@ -235,6 +235,26 @@ func (b *Bank) Renew(name string) error {
 	return nil
 }
 
+// Release brings to their safe states the outputs that are away from them by a command of by, and of nobody since. The error
+// names those for which that failed.
+func (b *Bank) Release(by string) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.closed {
+		return ErrClosed
+	}
+	now := time.Now()
+	b.expire(now)
+	var errs []error
+	for _, o := range b.outs {
+		if o.by == by && by != "" {
+			errs = append(errs, b.toSafe(o, ByRelease, now))
+		}
+	}
+	b.signal()
+	return errors.Join(errs...)
+}
+
 // Link tells whether the link that commands come over is up; until the first call it counts as up. While it is down, an
 // output with GoSafe stays away from its safe state for LinkDelay at most, counted from the loss or from the last command
 // that still came (from the LAN, say); with no delay such commands are refused.

@@ -455,3 +455,34 @@ func BenchmarkSet(b *testing.B) {
 		_, _ = bank.Set("x", on, 0)
 	}
 }
+
+// TestRelease: who lets go gives back what nobody has commanded since, and nothing else.
+func TestRelease(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig()
+		outs := []Output{{Name: "mine"}, {Name: "shared"}, {Name: "his", MaxOn: time.Second}, {Name: "fan", Safe: true},
+			{Name: "all", Group: []string{"mine", "shared", "his"}}}
+		b := Open(outs, r, nil, nil)
+		defer b.Close()
+		do := func(name, by string, a Action) {
+			t.Helper()
+			if _, err := b.Do(name, Command{Action: a, By: by}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		do("all", "me", On)
+		do("fan", "me", Off)
+		do("shared", "", On)
+		time.Sleep(time.Second) // max_on has taken it away, and somebody else has it now
+		do("his", "he", On)
+		if err := b.Release(""); err != nil || !r.on("mine") {
+			t.Errorf("nobody has let go: %v", err)
+		}
+		if err := b.Release("me"); err != nil || r.on("mine") || !r.on("shared") || !r.on("his") || !r.on("fan") {
+			t.Errorf("%v: %+v", err, b.All())
+		}
+		if c := b.Get("mine").Cause; c != ByRelease {
+			t.Error(c)
+		}
+	})
+}

@@ -36,6 +36,7 @@ type output struct {
 	err   error // why pin is nil
 	told  Reading
 
+	by       string               // who gave the command in force
 	due      [deadlines]time.Time // zero: none
 	blink    []time.Duration      // nil: not blinking
 	phase    int
@@ -131,6 +132,7 @@ func (b *Bank) command(o *output, c Command, now time.Time) error {
 	if !o.away() {
 		return nil
 	}
+	o.by = c.By
 	if c.For > 0 {
 		o.due[byFor] = now.Add(c.For)
 	}
@@ -182,7 +184,7 @@ func (o *output) clear() {
 	maxOn := o.due[byMaxOn]
 	o.due = [deadlines]time.Time{}
 	o.due[byMaxOn] = maxOn
-	o.blink, o.blinkAt, o.want = nil, time.Time{}, full
+	o.by, o.blink, o.blinkAt, o.want = "", nil, time.Time{}, full
 }
 
 // drive sets the pin, reads it back and keeps the books. With an error the pin is closed and will be tried again.

@@ -50,6 +50,7 @@ type Command struct {
 	Action Action
 	For    time.Duration // back to the safe state so long after; 0: no limit of its own
 	Until  time.Time     // the command is void from then on; zero: always valid
+	By     string        // who gives it, for Release; may be empty
 
 	// Brightness in percent, with On: 1 to 100, for outputs that have one; 0: as bright as it gets. It is no change of state
 	// for MinOff and Rate.
@@ -71,6 +72,7 @@ const (
 	ByFailure Cause = "pin failed"
 	ByRetry   Cause = "pin is back"
 	ByCheck   Cause = "read again"
+	ByRelease Cause = "released"
 	AtEnd     Cause = "end"
 	ByEdge    Cause = "edge" // of an input; its first level has the cause AtStart, after it was lost ByRetry
 )

@@ -3,7 +3,6 @@ package gpio
 import (
 	"errors"
 	"log/slog"
-	"sync"
 	"time"
 )
 
@@ -13,17 +12,17 @@ const (
 	patience   = time.Second // for a receiver of readings that does not return, at the end
 )
 
-// Bank is a set of named outputs and groups of them, safe for concurrent use. A pin is taken to answer at once: they all
-// share one lock, because interlocks look at each other.
+// Bank is a set of named outputs and groups of them, safe for concurrent use. They all share one lock, because interlocks look
+// at each other: a pin that does not answer within a second has failed.
 type Bank struct {
-	machine Machine
-	log     *slog.Logger
-	box     *mailbox
-	wake    chan struct{} // a deadline may have changed; one signal is enough
-	quit    chan struct{}
-	done    chan struct{}
+	pins *patient
+	log  *slog.Logger
+	box  *mailbox
+	wake chan struct{} // a deadline may have changed; one signal is enough
+	quit chan struct{}
+	done chan struct{}
 
-	mu       sync.Mutex
+	mu       lock
 	outs     []*output
 	byName   map[string]*output
 	groups   []*group
@@ -58,15 +57,13 @@ func Open(outs []Output, m Machine, onChange func(Reading), log *slog.Logger) *B
 		onChange = func(Reading) {}
 	}
 	b := &Bank{
-		machine: m, log: log, box: newMailbox(len(outs), onChange), byName: make(map[string]*output),
+		pins: newPatient(m), log: log, box: newMailbox(len(outs), onChange), byName: make(map[string]*output),
 		wake: make(chan struct{}, 1), quit: make(chan struct{}), done: make(chan struct{}), past: make(map[string][]time.Time),
+		mu: make(lock, 1),
 	}
 	b.mu.Lock()
 	b.name(outs)
-	now := time.Now()
-	for _, o := range b.outs {
-		b.open(o, AtStart, now)
-	}
+	b.openAll(b.outs)
 	b.mu.Unlock()
 	go func() { defer b.CloseOnPanic(); b.box.run() }()
 	go b.run()

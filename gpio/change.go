@@ -39,12 +39,14 @@ func (b *Bank) Change(outs []Output) error {
 		b.past[o.Wire()] = o.changes
 	}
 	b.rebuild(outs, kept)
+	var added []*output
 	for _, o := range b.outs {
 		if kept[o.Name] == nil {
 			o.changes = b.past[o.Wire()]
-			b.open(o, AtStart, now)
+			added = append(added, o)
 		}
 	}
+	b.openAll(added)
 	b.signal()
 	return errors.Join(err, b.separate(now))
 }

@@ -26,8 +26,9 @@
 // the safe state is never refused. A command away from it is refused, never put off: a pump that starts late is worse than
 // one that does not start.
 //
-// On a panic, a deferred [Bank.CloseOnPanic] makes the outputs safe; it sees the panics of the goroutine that deferred it,
-// and those of onChange and of what the bank does by itself. Panics elsewhere, SIGKILL and the OOM killer are for the
+// A driver that panics, or does not answer within a second, is a pin that failed. On any other panic, a deferred
+// [Bank.CloseOnPanic] makes the outputs safe; it sees the panics of the goroutine that deferred it, and those of onChange and of
+// what the bank does by itself. Panics elsewhere, SIGKILL and the OOM killer are for the
 // service manager, which runs [Safe] in a new process afterwards. The kernel releases the lines of a process that died; what
 // level they then have is the board's.
 //

@@ -14,7 +14,7 @@ func (b *Bank) CloseOnPanic() {
 	}
 	closed := make(chan struct{})
 	go func() { defer close(closed); _ = b.Close() }()
-	t := time.NewTimer(patience) // the lock may be held for ever
+	t := time.NewTimer(2 * answerTime) // the lock may be held for ever
 	defer t.Stop()
 	select {
 	case <-closed:
@@ -47,18 +47,13 @@ func (b *Bank) closePins(now time.Time) error {
 	return errors.Join(errs...)
 }
 
-// closePin closes one of them. A driver that panics is an error: the other outputs have to be made safe all the same.
-func (b *Bank) closePin(o *output, now time.Time) (err error) {
-	defer func() {
-		if r := recover(); r != nil {
-			err = fmt.Errorf("gpio: output %s: pin %s: panic: %v", o.Name, o.Pin, r)
-		}
-	}()
+// closePin closes one of them.
+func (b *Bank) closePin(o *output, now time.Time) error {
 	if o.pin == nil {
 		o.retryAt = time.Time{}
 		return nil
 	}
-	if err = b.toSafe(o, AtEnd, now); err != nil {
+	if err := b.toSafe(o, AtEnd, now); err != nil {
 		b.open(o, AtEnd, now) // once more, from the beginning
 		if o.pin == nil {
 			return err

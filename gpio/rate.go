@@ -14,7 +14,7 @@ type Switch struct {
 
 // Wire names what the output switches, for [Bank.Remember]: a pin has worn contacts whatever the output is called.
 func (o Output) Wire() string {
-	if o.Pin == "sim" {
+	if o.Pin == "sim" || o.Pin == "" {
 		return "sim " + o.Name
 	}
 	return o.Pin

@@ -2,25 +2,52 @@ package gpio
 
 import (
 	"fmt"
+	"sync"
 	"time"
 )
 
-// open opens the pin in its safe state, or says when to try again.
+// openAll opens outputs for the first time, all at once: one that does not answer holds up none.
+func (b *Bank) openAll(outs []*output) {
+	pins, errs := make([]Pin, len(outs)), make([]error, len(outs))
+	var wg sync.WaitGroup
+	for i, o := range outs {
+		wg.Go(func() { pins[i], errs[i] = b.openPin(o.Output) })
+	}
+	wg.Wait()
+	now := time.Now()
+	for i, o := range outs {
+		b.opened(o, pins[i], errs[i], AtStart, now)
+	}
+}
+
+// open opens the pin again.
 func (b *Bank) open(o *output, cause Cause, now time.Time) {
-	var pin Pin
-	err := kindError(o.Kind, o.Pin)
-	if err == nil {
-		pin, err = b.machine.OpenOutput(o.Output)
+	pin, err := b.openPin(o.Output)
+	b.opened(o, pin, err, cause, now)
+}
+
+// openPin opens a pin in its safe state.
+func (b *Bank) openPin(o Output) (Pin, error) {
+	if err := kindError(o.Kind, o.Pin); err != nil {
+		return nil, err
 	}
-	if err == nil {
-		err = mustDim(o, pin)
+	pin, err := b.pins.open(o)
+	if err != nil {
+		return nil, err
 	}
-	if err == nil {
-		if _, err = setAndRead(pin, o.Safe, full); err != nil {
-			_ = pin.Close()
-			err = fmt.Errorf("pin %s: %w", o.Pin, err)
-		}
+	if o.Kind == "pwm" && dims(pin) == nil {
+		_ = pin.Close() // nothing was asked of it but to be safe
+		return nil, fmt.Errorf("%w: %s only switches on and off, which is not enough for kind: pwm", ErrNoPin, o.Pin)
 	}
+	if _, err := setAndRead(pin, o.Safe, full); err != nil {
+		_ = pin.Close()
+		return nil, fmt.Errorf("pin %s: %w", o.Pin, err)
+	}
+	return pin, nil
+}
+
+// opened takes a pin that was opened, or says when to try again.
+func (b *Bank) opened(o *output, pin Pin, err error, cause Cause, now time.Time) {
 	if err != nil {
 		b.failed(o, fmt.Errorf("gpio: output %s: %w", o.Name, err), now)
 		return
@@ -36,15 +63,6 @@ func (b *Bank) open(o *output, cause Cause, now time.Time) {
 	}
 	o.offSince = time.Now()
 	b.tell(o)
-}
-
-// mustDim refuses a pin that only switches for an output that has to have a brightness.
-func mustDim(o *output, pin Pin) error {
-	if o.Kind != "pwm" || dims(pin) != nil {
-		return nil
-	}
-	_ = pin.Close() // nothing was asked of it but to be safe
-	return fmt.Errorf("%w: %s only switches on and off, which is not enough for kind: pwm", ErrNoPin, o.Pin)
 }
 
 // fail lets go of a pin that gave an error: safe if it still listens, and from the beginning later.

@@ -48,7 +48,7 @@ func (m *mesh) switchLED(ctx context.Context, mac smartmesh.MAC, o order) result
 func (m *mesh) putLED(ctx context.Context, mac smartmesh.MAC, on bool) error {
 	m.cancelHold(mac)
 	m.overrule(mac)
-	_, err := m.ask(ctx, mac, oap.Request{Command: oap.Put, Address: oap.LED, Tags: []oap.Tag{{Tag: 0, Value: ledValue(on)}}})
+	_, err := m.askFor(ctx, mac, oap.Request{Command: oap.Put, Address: oap.LED, Tags: []oap.Tag{{Tag: 0, Value: ledValue(on)}}}, true)
 	if err != nil {
 		m.publishLED(mac, "unknown") // it may have been done: only the answer was lost
 		return err

@@ -30,6 +30,38 @@ func TestUntilWhileItWaits(t *testing.T) {
 	})
 }
 
+// TestLEDAfterItsSession: what was sent to a mote before the connection to the broker was lost is told on the next one, and
+// what nobody answers is not sent again; the end of the daemon waits for neither.
+func TestLEDAfterItsSession(t *testing.T) {
+	inWorld(t, twoMotes, func(w *world) {
+		w.start()
+		w.until("readings", func() bool { return len(w.published("mote/+/temperature")) >= 2 })
+		topic := "mote/" + w.mac(0) + "/led"
+		send := func(id string, f sim.Faults) {
+			w.sim.SetFaults(f)
+			w.send(topic+"/set", fmt.Sprintf(`{"id":%q,"state":"on"}`, id), false)
+			time.Sleep(3 * time.Second)
+		}
+		send("1", sim.Faults{OAPDelay: 7 * time.Second})
+		w.broker.Cut("meshgate-t")
+		w.until("told later", w.has(topic+"/result", `"id":"1"`, `"confirmed"`))
+		w.until("shown", w.lastHas(topic+"/state", `"on"`))
+		send("2", sim.Faults{OAPLost: 1})
+		w.broker.Cut("meshgate-t")
+		cut := time.Now()
+		w.until("told later", w.has(topic+"/result", `"id":"2"`, `"failed"`, `"reached":"sent"`, "did not answer"))
+		if d := time.Since(cut); d > leaveTimeout+oapTimeout {
+			t.Errorf("after %v: it was sent again", d)
+		}
+		send("3", sim.Faults{OAPLost: 1})
+		end := time.Now()
+		w.end1()
+		if d := time.Since(end); d > 5*time.Second {
+			t.Errorf("the end took %v", d)
+		}
+	})
+}
+
 // TestBroadcastLED: all LEDs at once, and back after the time that was asked for.
 func TestBroadcastLED(t *testing.T) {
 	inWorld(t, sim.Config{Motes: 5, Period: 10 * time.Second, Seed: 1}, func(w *world) {

@@ -94,6 +94,7 @@ func (m *mesh) run(ctx context.Context) {
 	supervise(ctx, m.log, m.mark, m.lost, m.once)
 	wg.Wait()
 	m.dropHolds()
+	close(m.oap.over)
 	m.publishStatus("disconnected", nil)
 }
 
@@ -319,11 +320,15 @@ func (m *mesh) call(ctx context.Context, r control.CallRequest) (json.RawMessage
 
 // ask sends an OAP request to a mote and waits for its answer.
 func (m *mesh) ask(ctx context.Context, mac smartmesh.MAC, req oap.Request) (oap.Response, error) {
+	return m.askFor(ctx, mac, req, false)
+}
+
+func (m *mesh) askFor(ctx context.Context, mac smartmesh.MAC, req oap.Request, patient bool) (oap.Response, error) {
 	s, err := m.current()
 	if err != nil {
 		return oap.Response{}, err
 	}
-	r, err := m.oap.do(ctx, s, mac, req)
+	r, err := m.oap.do(ctx, s, mac, req, patient)
 	if err == nil && req.Command == oap.Put {
 		m.confirmed(mac, req)
 	}

@@ -60,6 +60,7 @@ var (
 	errNoAnswer   = errors.New("the mote did not answer")
 	errNotSent    = errors.New("the manager could not send it")
 	errNotThere   = errors.New("the mote is not in the network")
+	errOver       = errors.New("the gateway has let go of the manager")
 	errQueueStays = errors.New("the manager's queue stays full")
 )
 
@@ -67,6 +68,7 @@ var (
 // and command, so that a late answer is never taken for another's.
 type requester struct {
 	departures *departures
+	over       chan struct{} // closed when there is nobody left to ask
 
 	mu        sync.Mutex
 	motes     map[smartmesh.MAC]*asked
@@ -82,7 +84,8 @@ type asked struct {
 }
 
 func newRequester() *requester {
-	return &requester{departures: newDepartures(), motes: map[smartmesh.MAC]*asked{}, strangers: map[smartmesh.MAC]time.Time{}}
+	return &requester{departures: newDepartures(), over: make(chan struct{}), motes: map[smartmesh.MAC]*asked{},
+		strangers: map[smartmesh.MAC]time.Time{}}
 }
 
 func (q *requester) mote(mac smartmesh.MAC) *asked {
@@ -97,8 +100,9 @@ func (q *requester) mote(mac smartmesh.MAC) *asked {
 }
 
 // do sends a request and waits for its answer; an OAP result other than OK is an error, which
-// tells how far the request came. It is bounded by its own tries and by ctx.
-func (q *requester) do(ctx context.Context, s *smartmesh.Session, mac smartmesh.MAC, req oap.Request) (oap.Response, error) {
+// tells how far the request came. It is bounded by its own tries and by ctx; with patient, what the
+// manager has taken is waited for although ctx ends, for nobody can take it back.
+func (q *requester) do(ctx context.Context, s *smartmesh.Session, mac smartmesh.MAC, req oap.Request, patient bool) (oap.Response, error) {
 	a := q.mote(mac)
 	select {
 	case a.turn <- struct{}{}:
@@ -106,11 +110,11 @@ func (q *requester) do(ctx context.Context, s *smartmesh.Session, mac smartmesh.
 		return oap.Response{}, context.Cause(ctx)
 	}
 	defer func() { <-a.turn }()
-	r, err := q.ask(ctx, s, mac, a, req)
+	r, err := q.ask(ctx, s, mac, a, req, patient)
 	if err == nil && r.Result == oap.TooManyBytes && req.Command == oap.Put {
 		if tags, ok := oap.Narrow(req.Address, req.Tags); ok { // a mote that wants sampleCount in one byte
 			req.Tags = tags
-			r, err = q.ask(ctx, s, mac, a, req)
+			r, err = q.ask(ctx, s, mac, a, req, patient)
 		}
 	}
 	if err == nil && r.Result != oap.OK {
@@ -120,16 +124,16 @@ func (q *requester) do(ctx context.Context, s *smartmesh.Session, mac smartmesh.
 }
 
 // ask sends a request, again when no answer comes, under one number.
-func (q *requester) ask(ctx context.Context, s *smartmesh.Session, mac smartmesh.MAC, a *asked, req oap.Request) (oap.Response, error) {
+func (q *requester) ask(ctx context.Context, s *smartmesh.Session, mac smartmesh.MAC, a *asked, req oap.Request, patient bool) (oap.Response, error) {
 	q.await(mac, a, &req)
 	defer q.await(mac, a, nil)
 	var err error
 	for range oapTries {
 		var r oap.Response
-		if r, err = q.try(ctx, s, mac, a, oap.AppendRequest(nil, req)); err == nil {
+		if r, err = q.try(ctx, s, mac, a, oap.AppendRequest(nil, req), patient); err == nil {
 			return r, nil
 		}
-		if !errors.Is(err, errNoAnswer) && !errors.Is(err, errNotSent) {
+		if ctx.Err() != nil || !errors.Is(err, errNoAnswer) && !errors.Is(err, errNotSent) {
 			break
 		}
 	}
@@ -138,7 +142,7 @@ func (q *requester) ask(ctx context.Context, s *smartmesh.Session, mac smartmesh
 
 // try sends a request once and waits for its answer. The time runs anew from when it leaves the
 // manager, where it may have waited for its turn.
-func (q *requester) try(ctx context.Context, s *smartmesh.Session, mac smartmesh.MAC, a *asked, data []byte) (oap.Response, error) {
+func (q *requester) try(ctx context.Context, s *smartmesh.Session, mac smartmesh.MAC, a *asked, data []byte, patient bool) (oap.Response, error) {
 	handle, err := send(ctx, s, mac, data)
 	if err != nil {
 		return oap.Response{}, err
@@ -148,6 +152,10 @@ func (q *requester) try(ctx context.Context, s *smartmesh.Session, mac smartmesh
 	timer := time.NewTimer(leaveTimeout)
 	defer timer.Stop()
 	stage, failure := reachedQueued, errNotSent
+	end := ctx.Done()
+	if patient {
+		end = nil
+	}
 	for {
 		select {
 		case r := <-a.answer:
@@ -160,8 +168,10 @@ func (q *requester) try(ctx context.Context, s *smartmesh.Session, mac smartmesh
 			timer.Reset(oapTimeout)
 		case <-timer.C:
 			return oap.Response{}, &reachedError{stage, failure}
-		case <-ctx.Done():
+		case <-end:
 			return oap.Response{}, &reachedError{stage, context.Cause(ctx)}
+		case <-q.over:
+			return oap.Response{}, &reachedError{stage, errOver}
 		}
 	}
 }

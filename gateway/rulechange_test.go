@@ -45,7 +45,9 @@ func TestChangedAutomations(t *testing.T) {
 		w.send("actuator/pump/set", "off", false)
 		is("by hand", true, true, true, false)
 		n := len(w.published("actuator/lamp/result"))
-		reload("less", func(c *config.Config) { c.Automations = []config.Automation{warm("light", "lamp", 50), warm("water", "pump", 50)} })
+		reload("less", func(c *config.Config) {
+			c.Automations = []config.Automation{warm("light", "lamp", 50), warm("water", "pump", 50)}
+		})
 		if on, _ := w.pins.Level("heater"); on {
 			t.Error("the heater is on without anybody who would switch it off")
 		}

@@ -98,8 +98,29 @@ func (b *Bank) refresh(o *output, now time.Time) {
 		b.fail(o, fmt.Errorf("gpio: output %s: pin %s: read: %w", o.Name, o.Pin, err), now)
 		return
 	}
-	if got != o.on || got && level != o.level {
-		b.log.Warn("somebody else has switched an output, setting it right", "output", o.Name, "pin", o.Pin, "reads", word(got))
-		_ = b.drive(o, o.on, ByCheck, now)
+	if got == o.on && (!got || level == o.level) {
+		return
+	}
+	b.log.Warn("somebody else has switched an output, setting it right", "output", o.Name, "pin", o.Pin, "reads", word(got))
+	if want := o.on; got != want {
+		b.setRight(o, want, now)
+	} else {
+		_ = b.drive(o, want, ByCheck, now)
+	}
+}
+
+// setRight switches back what somebody else has switched. That is a switch like others, and so was theirs: where the envelope
+// forbids it, the output is safe from now on. It gives no new max_on.
+func (b *Bank) setRight(o *output, want bool, now time.Time) {
+	maxOn := o.due[byMaxOn]
+	o.on = !want
+	b.count(o, now)
+	o.offSince = now
+	if b.refuse(o, want, false, now) != nil {
+		_ = b.toSafe(o, ByCheck, now)
+		return
+	}
+	if b.drive(o, want, ByCheck, now) == nil && want {
+		o.due[byMaxOn] = maxOn
 	}
 }

@@ -162,7 +162,7 @@ func (b *Bank) Set(name string, on bool, for_ time.Duration) (Reading, error) {
 	return b.Do(name, Command{Action: action, For: for_})
 }
 
-// Toggle is Do with Toggle. Of a group, members that are not all on are switched on.
+// Toggle is Do with Toggle. Of a group, members that are not all on are switched on; one that is not known does not count.
 func (b *Bank) Toggle(name string) (Reading, error) { return b.Do(name, Command{Action: Toggle}) }
 
 // Do carries out a command and returns what the pin reads afterwards, which is also what it reads when an error says that
@@ -182,7 +182,7 @@ func (b *Bank) Do(name string, c Command) (Reading, error) {
 	}
 	if c.Action == Toggle {
 		c.Action = On
-		if r := b.get(name); r.On && r.Known {
+		if allOn(members) {
 			c.Action = Off
 		}
 	}
@@ -197,6 +197,18 @@ func (b *Bank) Do(name string, c Command) (Reading, error) {
 		return b.get(name), errs[0]
 	}
 	return b.get(name), errors.Join(errs...)
+}
+
+// allOn is what Toggle goes by: whether all are on that are known.
+func allOn(members []*output) bool {
+	on := false
+	for _, o := range members {
+		if o.pin != nil && !o.on {
+			return false
+		}
+		on = on || o.pin != nil
+	}
+	return on
 }
 
 // find returns the outputs that a name stands for.

@@ -206,38 +206,6 @@ func TestInterlock(t *testing.T) {
 	})
 }
 
-func TestGroup(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		outs := []Output{{Name: "all", Group: []string{"a", "b"}}, {Name: "a", Pin: "sim"}, {Name: "b", Pin: "sim", MinOff: time.Second}}
-		noProblems(t, outs)
-		var got told
-		b := Open(outs, NewSim(), got.add, nil)
-		r, err := b.Set("all", true, 0)
-		wantRule(t, err, "min_off")
-		if r.On || !r.Known || !b.Get("a").On {
-			t.Errorf("a group with one member on: %+v", r)
-		}
-		time.Sleep(time.Second)
-		if r, err := b.Toggle("all"); err != nil || !r.On {
-			t.Errorf("%+v, %v", r, err)
-		}
-		if r, err := b.Toggle("all"); err != nil || r.On {
-			t.Errorf("%+v, %v", r, err)
-		}
-		var names []string
-		for _, r := range b.All() {
-			names = append(names, r.Name)
-		}
-		if fmt.Sprint(names) != "[all a b]" {
-			t.Error(names)
-		}
-		b.Close()
-		if s := got.take(); s != "a off, all ?, b off, all off, a on, b on, all on, a off, all off, b off" {
-			t.Error(s)
-		}
-	})
-}
-
 // TestTaken: a pin that cannot be opened at the start works as soon as it is free, without a command.
 func TestTaken(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -274,68 +242,6 @@ func TestPWMIsRefused(t *testing.T) {
 			t.Error(err)
 		}
 	})
-}
-
-func TestRefresh(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		r := newRig()
-		b := Open([]Output{{Name: "x"}, {Name: "gone"}}, r, nil, nil)
-		defer b.Close()
-		mustSet(t, b, "x", true)
-		r.fail("x", func(w *wire) { w.on = false }) // somebody else
-		r.fail("gone", func(w *wire) { w.failGet, w.failOpen = syscall.ENODEV, syscall.ENODEV })
-		b.Refresh()
-		if !r.on("x") || !b.Get("x").On || b.Get("gone").Known {
-			t.Errorf("%+v", b.All())
-		}
-	})
-}
-
-// TestRefreshKeepsTheEnvelope: what somebody else has switched is not switched back against the limits.
-func TestRefreshKeepsTheEnvelope(t *testing.T) {
-	for name, c := range map[string]struct {
-		out  Output
-		want []bool // after somebody else has switched it off, each time a second later
-		end  time.Duration
-	}{
-		"none":    {Output{}, []bool{true, true, true}, 0},
-		"min_off": {Output{MinOff: 10 * time.Second}, []bool{false}, 0},
-		"rate":    {Output{Rate: 4}, []bool{true, false}, 0},
-		"max_on":  {Output{MaxOn: 5 * time.Second}, []bool{true, true}, 5 * time.Second},
-		"lease":   {Output{Lease: 5 * time.Second}, []bool{true, true}, 5 * time.Second},
-	} {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				r := newRig()
-				c.out.Name = "x"
-				b := Open([]Output{c.out}, r, nil, nil)
-				defer b.Close()
-				time.Sleep(c.out.MinOff)
-				mustSet(t, b, "x", true)
-				began := time.Now()
-				for i, want := range c.want {
-					time.Sleep(time.Second)
-					r.fail("x", func(w *wire) { w.on = false })
-					b.Refresh()
-					if r.on("x") != want || b.Get("x").On != want {
-						t.Errorf("the %d. time: %v, %+v", i+1, r.on("x"), b.Get("x"))
-					}
-				}
-				if c.end > 0 {
-					time.Sleep(c.end - time.Since(began))
-					synctest.Wait()
-					if r.on("x") {
-						t.Errorf("on after %v", c.end)
-					}
-				}
-				r.fail("x", func(w *wire) { w.on = true })
-				b.Refresh()
-				if c.end > 0 && r.on("x") {
-					t.Error("switched on by somebody else, and left so")
-				}
-			})
-		})
-	}
 }
 
 // TestSafe is what the service manager does after kill -9.
@@ -470,35 +376,4 @@ func BenchmarkSet(b *testing.B) {
 		on = !on
 		_, _ = bank.Set("x", on, 0)
 	}
-}
-
-// TestRelease: who lets go gives back what nobody has commanded since, and nothing else.
-func TestRelease(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		r := newRig()
-		outs := []Output{{Name: "mine"}, {Name: "shared"}, {Name: "his", MaxOn: time.Second}, {Name: "fan", Safe: true},
-			{Name: "all", Group: []string{"mine", "shared", "his"}}}
-		b := Open(outs, r, nil, nil)
-		defer b.Close()
-		do := func(name, by string, a Action) {
-			t.Helper()
-			if _, err := b.Do(name, Command{Action: a, By: by}); err != nil {
-				t.Fatal(err)
-			}
-		}
-		do("all", "me", On)
-		do("fan", "me", Off)
-		do("shared", "", On)
-		time.Sleep(time.Second) // max_on has taken it away, and somebody else has it now
-		do("his", "he", On)
-		if err := b.Release(""); err != nil || !r.on("mine") {
-			t.Errorf("nobody has let go: %v", err)
-		}
-		if err := b.Release("me"); err != nil || r.on("mine") || !r.on("shared") || !r.on("his") || !r.on("fan") {
-			t.Errorf("%v: %+v", err, b.All())
-		}
-		if c := b.Get("mine").Cause; c != ByRelease {
-			t.Error(c)
-		}
-	})
 }

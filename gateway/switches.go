@@ -64,6 +64,9 @@ func openSwitches(dir string, boot func() (string, time.Duration), outs []gpio.O
 		keeping: keeping{log: log, what: "what is switched cannot be kept on the disk: a restart may give outputs more than their rate"},
 		last:    map[string]switchLine{}, wake: make(chan struct{}, 1), done: make(chan struct{})}
 	known, inDoubt := s.read()
+	if !known && time.Since(inDoubt) < time.Minute {
+		log.Warn("what outputs with a rate have switched before is not known: they count as having used it up", "when", stamp(inDoubt))
+	}
 	past := map[string][]time.Time{}
 	for _, o := range outs {
 		switch {
@@ -106,7 +109,7 @@ func (s *switches) read() (known bool, inDoubt time.Time) {
 	var l switchLine
 	for text := range bytes.Lines(data) {
 		if l = (switchLine{}); json.Unmarshal(text, &l) != nil || l.Boot == "" {
-			s.log.Warn("the file of what was switched is damaged: outputs with a rate are not switched for a minute", "file", s.path)
+			s.log.Warn("the file of what was switched is damaged", "file", s.path)
 			return false, time.Now()
 		}
 		switch here := l.Boot == s.boot; {

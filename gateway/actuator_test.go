@@ -102,11 +102,18 @@ func TestGroupsAndPatterns(t *testing.T) {
 
 // TestFlood: ten thousand commands at once neither break the connection nor keep the last word from counting.
 func TestFlood(t *testing.T) {
+	t.Run("plain", func(t *testing.T) { flood(t, func(i int) string { return onOff(i%2 == 0) }) })
+	t.Run("each with an id", func(t *testing.T) {
+		flood(t, func(i int) string { return fmt.Sprintf(`{"state":%q,"id":%d}`, onOff(i%2 == 0), i) })
+	})
+}
+
+func flood(t *testing.T, order func(i int) string) {
 	inWorld(t, twoMotes, func(w *world) {
 		w.start()
 		w.until("online", w.has("gateway/status", "online"))
 		for i := range 10000 {
-			w.send("actuator/led/set", onOff(i%2 == 0), false)
+			w.send("actuator/led/set", order(i), false)
 		}
 		w.send("actuator/led/set", `{"state":"on","id":"last"}`, false)
 		w.until("the last word", w.has("actuator/led/result", `"id":"last"`, `"applied"`))

@@ -3,6 +3,7 @@ package gpio
 import (
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"sync"
 	"time"
@@ -96,7 +97,8 @@ func (w *Inputs) session(i *input) error {
 	w.mu.Lock()
 	i.debounce = d
 	w.mu.Unlock()
-	line, err := w.machine.OpenInput(i.Input, d.Edge)
+	var line io.Closer
+	err := caught(func() (err error) { line, err = w.machine.OpenInput(i.Input, d.Edge); return err })
 	if err != nil {
 		return fmt.Errorf("gpio: input %s: %w", i.Name, err)
 	}
@@ -189,11 +191,21 @@ func (w *Inputs) All() []Reading {
 	return all
 }
 
-// Close ends the watching and gives the pins back.
+// Close ends the watching and gives the pins back. It does not wait for a driver that hangs: there are outputs to be made safe.
 func (w *Inputs) Close() error {
 	w.once.Do(func() {
 		close(w.quit)
-		w.running.Wait()
+		gone := make(chan struct{})
+		go func() { defer close(gone); w.running.Wait() }()
+		t := time.NewTimer(2 * answerTime)
+		defer t.Stop()
+		select {
+		case <-gone:
+		case <-t.C:
+			w.mu.Lock()
+			w.errs = append(w.errs, errors.New("gpio: the pin of an input does not answer: it is left open"))
+			w.mu.Unlock()
+		}
 		w.box.close(patience)
 	})
 	w.mu.Lock()

@@ -183,7 +183,7 @@ func (l *inputLine) run() {
 	defer close(l.done)
 	for {
 		began := time.Now()
-		err := l.wait(edgeWait)
+		err := caught(func() error { return l.wait(edgeWait) })
 		if l.quit.Load() {
 			return
 		}

@@ -2,6 +2,8 @@ package gpio
 
 import (
 	"errors"
+	"io"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -178,4 +180,44 @@ func TestPanickingPin(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestHangingInput: an input whose driver hangs keeps neither the others from being watched nor the program from ending, and
+// one whose driver panics is tried again.
+func TestHangingInput(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var got told
+		m := &moodyInputs{Sim: NewSim(), hang: make(chan struct{})}
+		w := Watch([]Input{{Name: "hangs", Pin: "sim"}, {Name: "panics", Pin: "sim"}, {Name: "door", Pin: "sim"}}, m, got.add, nil)
+		time.Sleep(time.Minute)
+		m.Drive("door", true)
+		synctest.Wait()
+		s := got.take()
+		if _, later, ok := strings.Cut(s, "panics ?"); !ok || !strings.Contains(later, "panics off") || !strings.Contains(s, "door off") || !strings.HasSuffix(s, "door on") {
+			t.Error(s)
+		}
+		began := time.Now()
+		err := w.Close()
+		if d := time.Since(began); d > 2*answerTime || err == nil || !strings.Contains(err.Error(), "does not answer") {
+			t.Errorf("closed after %v: %v", d, err)
+		}
+		close(m.hang)
+	})
+}
+
+type moodyInputs struct {
+	*Sim
+	hang     chan struct{}
+	panicked bool
+}
+
+func (m *moodyInputs) OpenInput(in Input, edge func(bool, time.Time)) (io.Closer, error) {
+	switch {
+	case in.Name == "hangs":
+		<-m.hang
+	case in.Name == "panics" && !m.panicked:
+		m.panicked = true
+		panic("a driver's mistake")
+	}
+	return m.Sim.OpenInput(in, edge)
 }

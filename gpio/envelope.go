@@ -205,7 +205,7 @@ func (b *Bank) drive(o *output, on bool, cause Cause, now time.Time) error {
 }
 
 func (b *Bank) noteChange(o *output, now time.Time) {
-	b.count(o, now)
+	b.count(o)
 	o.due[byMaxOn] = time.Time{}
 	if !o.on {
 		o.offSince = time.Now() // the pin may have taken its time

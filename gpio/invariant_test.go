@@ -22,6 +22,7 @@ type world struct {
 	faulty  map[string]time.Time
 	touched map[string][]time.Time // commands that were not refused, and renewals
 	starts  []time.Time
+	late    time.Duration // what pins that do not answer may hold up the others by
 	trace   []string
 }
 
@@ -52,7 +53,7 @@ func runWorld(t *testing.T, seed uint64) {
 	for name := range w.faulty {
 		w.heal(name)
 	}
-	time.Sleep(lastRetry + time.Second)
+	time.Sleep(lastRetry + 10*time.Second)
 	synctest.Wait()
 	for _, r := range b.All() {
 		if !r.Known || r.Err != nil {
@@ -154,7 +155,7 @@ func (w *world) breakOrHeal(rnd *rand.Rand, o Output, say func(string, ...any)) 
 	}
 	w.faulty[o.Name] = time.Now()
 	w.rig.fail(o.Name, func(x *wire) {
-		switch n := rnd.IntN(5); n {
+		switch n := rnd.IntN(6); n {
 		case 0:
 			x.failSet = syscall.EIO
 		case 1:
@@ -165,14 +166,16 @@ func (w *world) breakOrHeal(rnd *rand.Rand, o Output, say func(string, ...any)) 
 			x.failSet, x.failGet, x.failOpen = syscall.ENODEV, syscall.ENODEV, syscall.ENODEV
 		case 4:
 			x.failOpen = syscall.EBUSY
+		case 5:
+			x.hangs, w.late = true, 4*answerTime
 		}
 		say("breaks: %+v", *x)
 	})
 }
 
 func (w *world) heal(name string) {
-	w.rig.fail(name, func(x *wire) { x.failOpen, x.failSet, x.failGet, x.stuck = nil, nil, nil, false })
-	w.bad[name] = append(w.bad[name], span{w.faulty[name], time.Now().Add(lastRetry)})
+	w.rig.fail(name, func(x *wire) { x.failOpen, x.failSet, x.failGet, x.stuck, x.hangs = nil, nil, nil, false, false })
+	w.bad[name] = append(w.bad[name], span{w.faulty[name], time.Now().Add(lastRetry + 5*time.Second + w.late)})
 	delete(w.faulty, name)
 }
 
@@ -204,7 +207,7 @@ func (w *world) judge(t *testing.T) {
 			if i+1 < len(wire.history) {
 				until = wire.history[i+1].at
 			}
-			if f.on && o.MaxOn > 0 && until.Sub(f.at) > o.MaxOn && !w.excused(o.Name, f.at, until) {
+			if f.on && o.MaxOn > 0 && until.Sub(f.at) > o.MaxOn+w.late && !w.excused(o.Name, f.at, until) {
 				t.Errorf("%s on from %v for %v", o.Name, f.at, until.Sub(f.at))
 			}
 			if f.on && i > 0 && !w.excused(o.Name, f.at, f.at) {
@@ -244,13 +247,13 @@ func (w *world) judgeAway(t *testing.T, o Output, until []flank, from, to time.T
 	last := from
 	for _, c := range w.touched[o.Name] {
 		if c.Before(to) && c.After(last) {
-			if o.Lease > 0 && c.Sub(last) > o.Lease && !w.excused(o.Name, last, c) {
+			if o.Lease > 0 && c.Sub(last) > o.Lease+w.late && !w.excused(o.Name, last, c) {
 				t.Errorf("%s away at %v, lease began %v", o.Name, c, last)
 			}
 			last = c
 		}
 	}
-	if o.Lease > 0 && to.Sub(last) > o.Lease && !w.excused(o.Name, last, to) {
+	if o.Lease > 0 && to.Sub(last) > o.Lease+w.late && !w.excused(o.Name, last, to) {
 		t.Errorf("%s away until %v, lease began %v", o.Name, to, last)
 	}
 }

@@ -35,10 +35,11 @@ func (b *Bank) Remember(before map[string][]time.Time, note func(Switch)) {
 }
 
 // count counts a change, or what may have been one.
-func (b *Bank) count(o *output, now time.Time) {
+func (b *Bank) count(o *output) {
 	if o.Rate <= 0 {
 		return
 	}
+	now := time.Now() // a pin may have taken its time
 	o.recent(now)
 	o.changes = append(o.changes, now)
 	if b.note != nil {

@@ -59,7 +59,7 @@ func (b *Bank) opened(o *output, pin Pin, err error, cause Cause, now time.Time)
 	o.pin, o.err, o.on, o.want, o.read, o.cause = pin, nil, o.Safe, full, now, cause
 	o.level = full
 	if cause != AtStart {
-		b.count(o, now) // what a failing pin did is not known
+		b.count(o) // what a failing pin did is not known
 	}
 	o.offSince = time.Now()
 	b.tell(o)
@@ -70,7 +70,7 @@ func (b *Bank) fail(o *output, err error, now time.Time) {
 	_ = o.pin.Set(o.Safe)
 	_ = o.pin.Close()
 	o.pin = nil
-	b.count(o, now)
+	b.count(o)
 	b.failed(o, err, now)
 }
 
@@ -114,7 +114,7 @@ func (b *Bank) refresh(o *output, now time.Time) {
 func (b *Bank) setRight(o *output, want bool, now time.Time) {
 	maxOn := o.due[byMaxOn]
 	o.on = !want
-	b.count(o, now)
+	b.count(o)
 	o.offSince = now
 	if b.refuse(o, want, false, now) != nil {
 		_ = b.toSafe(o, ByCheck, now)

@@ -30,6 +30,7 @@ type wire struct {
 
 	failOpen, failSet, failGet error
 	stuck                      bool // takes no level, reports no error
+	hangs                      bool // answers after five seconds
 }
 
 type flank struct {
@@ -127,13 +128,26 @@ func (p process) OpenOutput(o Output) (Pin, error) { return p.open(o, p.gen) }
 // OpenOutput is for tests that kill nobody.
 func (r *rig) OpenOutput(o Output) (Pin, error) { return r.open(o, 0) }
 
+// wait is how long a pin takes.
+func (r *rig) wait(w *wire) {
+	r.mu.Lock()
+	hangs := w.hangs
+	r.mu.Unlock()
+	if hangs {
+		time.Sleep(5 * time.Second)
+	}
+}
+
 func (r *rig) open(o Output, gen int) (Pin, error) {
+	r.mu.Lock()
+	w := r.wire(o.Name)
+	r.mu.Unlock()
+	r.wait(w)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if gen != r.gen {
 		return nil, errKilled
 	}
-	w := r.wire(o.Name)
 	w.tries++
 	switch {
 	case w.failOpen != nil:
@@ -179,6 +193,7 @@ func (p *rigPin) Level() (percent int, err error) {
 
 // use runs f on the wire, unless the pin is dead.
 func (p *rigPin) use(f func() error) error {
+	p.r.wait(p.w)
 	p.r.mu.Lock()
 	defer p.r.mu.Unlock()
 	if p.gen != p.r.gen {

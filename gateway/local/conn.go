@@ -30,8 +30,9 @@ var (
 
 // conn is a client's connection as the MQTT server sees it. Write never waits for the network: it appends to buf, and
 // a goroutine that lives only while there is something to write takes it from there. So nobody who publishes waits for
-// somebody who does not read. Whoever writes on behalf of the client itself (its write loop, its reader) calls waitRoom
-// before; others see congested and leave the message out.
+// somebody who does not read. Only an acknowledgement, which a client may be waiting for, goes out at once as far as the
+// system takes it. Whoever writes on behalf of the client itself (its write loop, its reader) calls waitRoom before; others
+// see congested and leave the message out.
 //
 // A deadline that the server sets is one for reading only.
 type conn struct {
@@ -140,9 +141,13 @@ func (c *conn) Write(p []byte) (int, error) {
 		c.inner.Close()
 		return 0, errOverflow
 	}
-	c.buf = append(c.buf, p...)
+	rest := p
+	if !c.flushing && len(p) > 0 && isAck(p[0]>>4) {
+		rest = p[c.writeNow(p):]
+	}
+	c.buf = append(c.buf, rest...)
 	c.waiting.Store(int64(len(c.buf)))
-	if !c.flushing {
+	if !c.flushing && len(rest) > 0 {
 		c.flushing = true
 		go c.flush()
 	}

@@ -1,0 +1,5 @@
+//go:build !unix
+
+package local
+
+func (c *conn) writeNow([]byte) int { return 0 }

@@ -247,7 +247,11 @@ func (g *Gateway) store(m message, qos byte) error {
 			}
 			r := messageRecord(m, qos)
 			g.dates.put(&r, 0)
-			_, err := g.spool.Append(r)
+			add := g.spool.Append
+			if m.from == lanName { // its client is promised that it is on the disk, and can wait
+				add = g.spool.AppendDurable
+			}
+			_, err := add(r)
 			if errors.Is(err, spool.ErrTooLarge) { // that says nothing about the disk
 				return fmt.Errorf("%w: %w", local.ErrNever, err)
 			}

@@ -31,19 +31,43 @@ func (s *Spool) Append(recs ...Record) (first uint64, err error) {
 	if len(recs) == 0 {
 		return 0, nil
 	}
-	req, err := s.encode(recs)
-	if err != nil {
-		return 0, err
-	}
-	lead, err := s.enqueue(req)
+	req, lead, err := s.submit(recs)
 	if err != nil {
 		return 0, err
 	}
 	if lead {
 		s.flush(nil)
+		<-s.committing
 		poke(s.kick)
 	}
 	return s.await(req)
+}
+
+// AppendDurable is Append without Options.LateSync: it returns when the records are on the disk, however long that takes.
+// Who finds nobody committing writes and flushes himself, so that nobody has to be woken. With Options.Sync it is Append.
+func (s *Spool) AppendDurable(recs ...Record) (first uint64, err error) {
+	if len(recs) == 0 || s.opt.Sync > 0 {
+		return s.Append(recs...)
+	}
+	req, lead, err := s.submit(recs)
+	if err != nil {
+		return 0, err
+	}
+	if lead {
+		s.flush(nil)
+		s.sync()
+		<-s.committing
+	}
+	<-req.done
+	return req.outcome()
+}
+
+// submit encodes records and puts them into the queue.
+func (s *Spool) submit(recs []Record) (req *request, lead bool, err error) {
+	if req, err = s.encode(recs); err == nil {
+		lead, err = s.enqueue(req)
+	}
+	return req, lead, err
 }
 
 // room is what the records of one segment may take.
@@ -70,8 +94,8 @@ func (s *Spool) encode(recs []Record) (*request, error) {
 	return req, nil
 }
 
-// enqueue waits for a place in the queue: at most a segment's worth is on its way. It gives whether the committer sleeps: who
-// wakes it writes himself before, so that it has only to flush.
+// enqueue waits for a place in the queue: at most a segment's worth is on its way. Who finds nobody committing leads: he
+// owns committing then. Otherwise the committer is woken.
 func (s *Spool) enqueue(req *request) (lead bool, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -84,10 +108,13 @@ func (s *Spool) enqueue(req *request) (lead bool, err error) {
 		case s.queued == 0 || s.queued+len(req.buf) <= s.room():
 			s.queued += len(req.buf)
 			s.pending = append(s.pending, req)
-			if lead, s.busy = !s.busy, true; !lead {
+			select {
+			case s.committing <- struct{}{}:
+				return true, nil
+			default:
 				poke(s.kick)
+				return false, nil
 			}
-			return lead, nil
 		}
 		freed := waitOn(&s.space)
 		s.mu.Unlock()

@@ -21,14 +21,15 @@ func (s *Spool) commitLoop() {
 		case <-s.closing:
 			open = false
 		}
+		s.committing <- struct{}{}
 		s.flush(nil)
 		if s.opt.Sync > 0 && open {
 			s.gather()
 		}
 		s.sync()
+		<-s.committing
 		s.mu.Lock()
-		s.busy = len(s.pending) > 0
-		owed := s.busy && s.failed != nil
+		owed := len(s.pending) > 0 && s.failed != nil
 		s.mu.Unlock()
 		if owed {
 			retry.Reset(retryAfter)
@@ -130,7 +131,7 @@ type stage struct {
 	last  uint64
 }
 
-// sync flushes what was written, and tells who waits for it. Only one goroutine does.
+// sync flushes what was written, and tells who waits for it. The caller owns committing.
 func (s *Spool) sync() {
 	g := &s.stage
 	s.mu.Lock()

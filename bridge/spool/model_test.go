@@ -57,7 +57,11 @@ func (m *model) appendSome(t *rapid.T, n, size int) {
 		m.tried[p] = true
 	}
 	m.mu.Unlock()
-	first, err := m.s.Append(recs...)
+	add := m.s.Append
+	if n%2 == 0 {
+		add = m.s.AppendDurable
+	}
+	first, err := add(recs...)
 	if err != nil {
 		return
 	}

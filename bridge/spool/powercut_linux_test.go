@@ -92,13 +92,18 @@ func promise(t *testing.T, seq int, dropped uint64) {
 	}
 }
 
-// cutAppend appends one record after n, each seventh time three, and gives the last.
+// cutAppend appends one record after n, each seventh time three, and gives the last. Every second time it waits for the disk
+// however long it takes.
 func cutAppend(t *testing.T, s *Spool, n int) int {
 	group := []Record{cutRecord(n + 1)}
 	if n%7 == 0 {
 		group = append(group, cutRecord(n+2), cutRecord(n+3))
 	}
-	if first, err := s.Append(group...); err != nil || first != uint64(n+1) {
+	add := s.Append
+	if n%2 == 0 {
+		add = s.AppendDurable
+	}
+	if first, err := add(group...); err != nil || first != uint64(n+1) {
 		t.Fatalf("append %d: %d, %v", n+1, first, err)
 	}
 	return n + len(group)

@@ -76,7 +76,8 @@ type Spool struct {
 	batch   []byte
 	nextGen uint64 // also taken by the housekeeper, under mu
 
-	stage stage // the committer's
+	committing chan struct{} // capacity 1: who puts in may flush, and owns the stage
+	stage      stage
 
 	mu        sync.Mutex // guards what follows; never held while the disk is asked for something
 	segs      []*segment
@@ -91,7 +92,6 @@ type Spool struct {
 	pending   []*request
 	unsynced  []*request
 	queued    int           // bytes of both
-	busy      bool          // the committer is awake, or was woken
 	space     chan struct{} // closed when queued shrinks
 	commit    chan struct{} // closed when synced grows
 	failures  uint64
@@ -142,7 +142,7 @@ func open(d folder, opt Options) (*Spool, error) {
 	}
 	s := &Spool{
 		dir: d, opt: opt, log: opt.Log, held: held,
-		writing: make(chan struct{}, 1), kick: make(chan struct{}, 1), chores: make(chan struct{}, 1), closing: make(chan struct{}),
+		writing: make(chan struct{}, 1), committing: make(chan struct{}, 1), kick: make(chan struct{}, 1), chores: make(chan struct{}, 1), closing: make(chan struct{}),
 		segs: x.segs, spares: x.spares, nextGen: x.nextGen, names: true,
 		cursors: map[string]*cursor{},
 	}

@@ -1,0 +1,129 @@
+package spool
+
+import (
+	"runtime/debug"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// AppendDurable waits for a disk that stalls, and those that came meanwhile share the next flush. Who did not want to wait so
+// long does not.
+func TestAppendDurable(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDisk()
+		s := mustOpen(t, d, Options{})
+		mustAppend(t, s, 1, 1)
+		before := s.Stats()
+		stall(d, 10*time.Second)
+		start := time.Now()
+		var all sync.WaitGroup
+		durable := func(want time.Duration) {
+			if _, err := s.AppendDurable(Record{}); err != nil || time.Since(start) != want {
+				t.Error(err, time.Since(start))
+			}
+		}
+		all.Go(func() { durable(10 * time.Second) })
+		synctest.Wait()
+		for range 5 {
+			all.Go(func() { durable(20 * time.Second) })
+		}
+		if _, err := s.Append(Record{}); err != nil || time.Since(start) != 150*time.Millisecond {
+			t.Error(err, time.Since(start))
+		}
+		all.Wait()
+		if st := s.Stats(); st.Commits != before.Commits+2 || st.LateSyncs != 1 || st.Next != 9 {
+			t.Errorf("%+v", st)
+		}
+		mustClose(t, s)
+	})
+}
+
+// Who appends alone flushes on his own goroutine.
+func TestAppendDurableAlone(t *testing.T) {
+	d := newDisk()
+	s := mustOpen(t, d, Options{})
+	mustAppend(t, s, 1, 1)
+	var mu sync.Mutex
+	own, other := 0, 0
+	d.setFail(func(op, name string) error {
+		if op == "sync" && strings.HasSuffix(name, ".seg") {
+			mu.Lock()
+			defer mu.Unlock()
+			if strings.Contains(string(debug.Stack()), "(*Spool).AppendDurable(") {
+				own++
+			} else {
+				other++
+			}
+		}
+		return nil
+	})
+	for range 20 {
+		if _, err := s.AppendDurable(Record{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if own < 19 || other > 1 { // the one before may not have had its committer go to sleep
+		t.Errorf("%d of its own, %d by another", own, other)
+	}
+	mustClose(t, s)
+}
+
+// When the flush of one that waits fails, what came back late is written again, though nobody appends any more.
+func TestAppendDurableFails(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDisk()
+		s := mustOpen(t, d, Options{})
+		mustAppend(t, s, 1, 1)
+		fails := 1
+		d.setFail(func(op, name string) error {
+			if op != "sync" || !strings.HasSuffix(name, ".seg") || fails == 0 {
+				return nil
+			}
+			time.Sleep(time.Second)
+			fails--
+			return errDisk
+		})
+		failed := make(chan error)
+		go func() {
+			_, err := s.AppendDurable(Record{Payload: []byte("durable")})
+			failed <- err
+		}()
+		synctest.Wait()
+		seq, err := s.Append(Record{Payload: []byte("late")})
+		if err != nil || <-failed == nil {
+			t.Fatal(seq, err)
+		}
+		time.Sleep(time.Minute)
+		if st := s.Stats(); st.Err != nil || st.LateSyncs != 1 {
+			t.Fatalf("%+v", st)
+		}
+		checkKept(t, "power cut", d.powerCut(rngOf(1)), map[uint64]string{seq: "late"}, 0)
+		mustClose(t, s)
+	})
+}
+
+// Close waits for one that is at the disk.
+func TestCloseWaitsForAppendDurable(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDisk()
+		s := mustOpen(t, d, Options{})
+		mustAppend(t, s, 1, 1)
+		stall(d, 10*time.Second)
+		var all sync.WaitGroup
+		all.Go(func() {
+			if _, err := s.AppendDurable(Record{}); err != nil {
+				t.Error(err)
+			}
+		})
+		synctest.Wait()
+		start := time.Now()
+		mustClose(t, s)
+		if time.Since(start) != 10*time.Second {
+			t.Error(time.Since(start))
+		}
+		all.Wait()
+	})
+}

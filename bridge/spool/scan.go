@@ -58,6 +58,9 @@ func (s *scanner) at(off int64, n int) ([]byte, error) {
 // next gives the next whole record, valid until the next call, or io.EOF.
 func (s *scanner) next() ([]byte, error) {
 	rec, err := s.take(s.off)
+	if err == nil && rec == nil {
+		rec, err = s.takeNextBlock()
+	}
 	if err != nil || rec != nil {
 		return rec, err
 	}
@@ -87,6 +90,16 @@ func (s *scanner) take(off int64) ([]byte, error) {
 	}
 	s.off, s.last = off+int64(size), seqOf(b)
 	return b, nil
+}
+
+// takeNextBlock gives the record at the beginning of the next block, if zeros lead there.
+func (s *scanner) takeNextBlock() ([]byte, error) {
+	free := (block - s.off%block) % block
+	n := int(min(quiet, free))
+	if b, err := s.at(s.off, n); err != nil || len(b) < n || !isZero(b) {
+		return nil, err
+	}
+	return s.take(s.off + free)
 }
 
 // clean tells whether the segment ends here as a commit leaves it: with zeros.

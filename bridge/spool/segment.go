@@ -12,6 +12,7 @@ import (
 
 // Sizes in bytes.
 const (
+	block       = 4096 // what a filesystem writes at a time
 	headerBlock = 4096 // records begin here; both copies of the header are before
 	headerCopy  = 512  // where the second copy is: another sector
 	headerSize  = 64

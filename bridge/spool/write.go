@@ -55,6 +55,7 @@ func (s *Spool) write(reqs []*request) error {
 	s.handed, s.batch = s.written, s.batch[:0]
 	if s.tail != nil {
 		next = s.tail.cur
+		next.end += gap(next.end, reqs)
 	}
 	for _, req := range reqs {
 		if req.first != seq {
@@ -83,6 +84,20 @@ func (s *Spool) write(reqs []*request) error {
 	return nil
 }
 
+// gap gives how much is left free before requests that are to go to end: what there is up to the next block, if they touch
+// one block less then, and if it is little beside them.
+func gap(end int64, reqs []*request) int64 {
+	n := int64(0)
+	for _, req := range reqs {
+		n += int64(len(req.buf))
+	}
+	free, blocks := (block-end%block)%block, func(n int64) int64 { return (n + quiet + block - 1) / block }
+	if free > min(n, block)/8 || blocks(end%block+n) == blocks(n) {
+		return 0
+	}
+	return free
+}
+
 // turn ends the active segment, if there is one, and begins the next with seq.
 func (s *Spool) turn(next extent, seq uint64) error {
 	if s.tail != nil {
@@ -107,7 +122,7 @@ func (s *Spool) writeOut(next extent) error {
 	t, n := s.tail, len(s.batch)
 	s.batch = append(s.batch, make([]byte, min(quiet, capacity(t.seg.size)-next.end))...)
 	for try := 0; ; try++ {
-		_, err := t.f.WriteAt(s.batch, t.cur.end)
+		_, err := t.f.WriteAt(s.batch, next.end-int64(n))
 		if err == nil {
 			break
 		}

@@ -1,0 +1,105 @@
+package spool
+
+import (
+	"slices"
+	"strings"
+	"testing"
+)
+
+// groupDisk gives a disk with groups of 25 records of one segment, how many there are, and where gaps begin and end in it.
+func groupDisk(t *testing.T, groups int) (image map[string][]byte, name string, n int, gaps []span) {
+	d := newDisk()
+	s := mustOpen(t, d, Options{SegmentSize: 32 << 10})
+	for range groups {
+		before := int64(headerBlock)
+		if s.tail != nil {
+			before = s.tail.cur.end
+		}
+		size, recs := 0, make([]Record, 25)
+		for i := range recs {
+			n++
+			recs[i] = recordOf(n)
+			recs[i].Topic = strings.Repeat("t", 91)
+			size += recordSize(&recs[i])
+		}
+		if _, err := s.Append(recs...); err != nil {
+			t.Fatal(err)
+		}
+		if from := s.tail.cur.end - int64(size); from != before {
+			gaps = append(gaps, span{uint64(before), uint64(from)})
+		}
+	}
+	name = segName(s.tail.seg.generation)
+	mustClose(t, s)
+	return d.image(), name, n, gaps
+}
+
+// Groups that would touch one block more leave a little free instead, and that costs little.
+func TestGap(t *testing.T) {
+	image, name, n, gaps := groupDisk(t, 9)
+	free := uint64(0)
+	for _, g := range gaps {
+		if free += g.hi - g.lo; g.hi%block != 0 || g.hi-g.lo > block/8 {
+			t.Errorf("a gap from %d to %d", g.lo, g.hi)
+		}
+	}
+	if len(gaps) < 2 || free > uint64(5*n) {
+		t.Fatalf("%d gaps, %d bytes, %d records", len(gaps), free, n)
+	}
+	s := mustOpen(t, diskOf(image), Options{SegmentSize: 32 << 10})
+	if st := s.Stats(); st.Damaged != 0 || st.Stored != uint64(n) || len(drainAny(t, s)) != n {
+		t.Errorf("%+v", st)
+	}
+	mustClose(t, s)
+	g, _ := parseHeader(image[name])
+	f, _ := diskOf(image).open(name, toRead)
+	if torn, err := g.scan(f, maxSeq); torn || err != nil || g.count != int64(n) {
+		t.Error(torn, err, g.count)
+	}
+}
+
+// Around a gap the segment is cut at every byte, and what is in the gap is overwritten.
+func TestGapDamaged(t *testing.T) {
+	image, name, n, gaps := groupDisk(t, 6)
+	at := ends(t, image[name], name)
+	for cut := gaps[0].lo - 150; cut < gaps[0].hi+150; cut++ {
+		if skip(int(cut)) {
+			continue
+		}
+		b := slices.Clone(image[name])
+		clear(b[cut:])
+		whole := 0
+		for whole < n && at[whole] <= int64(cut) {
+			whole++
+		}
+		s := mustOpen(t, diskOf(map[string][]byte{name: b}), Options{SegmentSize: 32 << 10})
+		if got := drainAny(t, s); !slices.Equal(got, upTo(whole)) || s.Stats().Damaged > 1 {
+			t.Fatalf("cut at %d: %d records, not %d; %d damaged", cut, len(got), whole, s.Stats().Damaged)
+		}
+		mustClose(t, s)
+		if cut < gaps[0].lo || cut >= gaps[0].hi {
+			continue
+		}
+		b = slices.Clone(image[name])
+		b[cut] ^= 0x55
+		s = mustOpen(t, diskOf(map[string][]byte{name: b}), Options{SegmentSize: 32 << 10})
+		if got := drainAny(t, s); len(got) != n || s.Stats().Damaged > 1 {
+			t.Fatalf("flip at %d: %d records, %d damaged", cut, len(got), s.Stats().Damaged)
+		}
+		mustClose(t, s)
+	}
+}
+
+// drainAny gives the sequences of all that a reader gets.
+func drainAny(t *testing.T, s *Spool) (seqs []uint64) {
+	t.Helper()
+	r, err := s.Reader("r")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	for rec, ok := r.NextBacklog(); ok; rec, ok = r.NextBacklog() {
+		seqs = append(seqs, rec.Seq)
+	}
+	return seqs
+}

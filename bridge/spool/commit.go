@@ -155,6 +155,7 @@ func (s *Spool) sync() {
 	defer s.mu.Unlock()
 	s.stats.Syncs += flushes
 	for i, t := range g.tails {
+		s.flushed = g.pubs[i].end - t.seg.end
 		t.seg.extent, t.header = g.pubs[i], false
 		if g.full[i] {
 			t.f.Close()

@@ -4,6 +4,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 )
 
 // groupDisk gives a disk with groups of 25 records of one segment, how many there are, and where gaps begin and end in it.
@@ -56,6 +58,32 @@ func TestGap(t *testing.T) {
 	if torn, err := g.scan(f, maxSeq); torn || err != nil || g.count != int64(n) {
 		t.Error(torn, err, g.count)
 	}
+}
+
+// With a window, records that come one by one keep to blocks like a group.
+func TestGapInWindow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := mustOpen(t, newDisk(), Options{Sync: 250 * time.Millisecond, SegmentSize: 1 << 20})
+		rec := Record{Payload: make([]byte, 93)}
+		touched, size := int64(0), int64(recordSize(&rec))
+		const windows = 60
+		for range windows {
+			for i := range 25 {
+				if _, err := s.Append(rec); err != nil {
+					t.Fatal(err)
+				}
+				if i == 0 {
+					touched -= (s.tail.cur.end-size)/block - 1
+				}
+			}
+			time.Sleep(time.Second)
+			touched += (s.tail.cur.end + quiet - 1) / block
+		}
+		if touched > windows*8/5 {
+			t.Errorf("%d blocks in %d windows", touched, windows)
+		}
+		mustClose(t, s)
+	})
 }
 
 // Around a gap the segment is cut at every byte, and what is in the gap is overwritten.

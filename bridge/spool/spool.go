@@ -92,6 +92,7 @@ type Spool struct {
 	pending   []*request
 	unsynced  []*request
 	queued    int           // bytes of both
+	flushed   int64         // bytes of the last flush
 	space     chan struct{} // closed when queued shrinks
 	commit    chan struct{} // closed when synced grows
 	failures  uint64

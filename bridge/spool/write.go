@@ -37,11 +37,12 @@ func (s *Spool) flush(enough <-chan struct{}) {
 	s.mu.Lock()
 	reqs := s.pending
 	s.pending = nil
+	free := s.gap(reqs)
 	s.mu.Unlock()
 	if len(reqs) == 0 {
 		return
 	}
-	err := s.write(reqs)
+	err := s.write(reqs, free)
 	whole := 0
 	for whole < len(reqs) && reqs[whole].first != 0 && reqs[whole].last() <= s.written {
 		whole++
@@ -49,13 +50,14 @@ func (s *Spool) flush(enough <-chan struct{}) {
 	s.publish(reqs[:whole], reqs[whole:], err)
 }
 
-// write hands the records of reqs to the system. On an error s.written says how far whole requests have come.
-func (s *Spool) write(reqs []*request) error {
+// write hands the records of reqs to the system, after so many bytes that stay free. On an error s.written says how far whole
+// requests have come.
+func (s *Spool) write(reqs []*request, free int64) error {
 	seq, next := s.written+1, extent{}
 	s.handed, s.batch = s.written, s.batch[:0]
 	if s.tail != nil {
 		next = s.tail.cur
-		next.end += gap(next.end, reqs)
+		next.end += free
 	}
 	for _, req := range reqs {
 		if req.first != seq {
@@ -84,12 +86,19 @@ func (s *Spool) write(reqs []*request) error {
 	return nil
 }
 
-// gap gives how much is left free before requests that are to go to end: what there is up to the next block, if they touch
-// one block less then, and if it is little beside them.
-func gap(end int64, reqs []*request) int64 {
-	n := int64(0)
+// gap gives how much is left free before reqs: what there is up to the next block, if they touch one block less then, and if
+// it is little beside them. The first write of a window of Options.Sync stands for all, as many as in the one before. The lock
+// is held.
+func (s *Spool) gap(reqs []*request) int64 {
+	if s.tail == nil {
+		return 0
+	}
+	n, end := int64(0), s.tail.cur.end
 	for _, req := range reqs {
 		n += int64(len(req.buf))
+	}
+	if s.opt.Sync > 0 && end == s.tail.seg.end {
+		n = max(n, s.flushed)
 	}
 	free, blocks := (block-end%block)%block, func(n int64) int64 { return (n + quiet + block - 1) / block }
 	if free > min(n, block)/8 || blocks(end%block+n) == blocks(n) {

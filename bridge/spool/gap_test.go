@@ -79,7 +79,7 @@ func TestGapInWindow(t *testing.T) {
 			time.Sleep(time.Second)
 			touched += (s.tail.cur.end + quiet - 1) / block
 		}
-		if touched > windows*8/5 {
+		if touched > windows*29/20 {
 			t.Errorf("%d blocks in %d windows", touched, windows)
 		}
 		mustClose(t, s)

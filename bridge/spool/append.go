@@ -44,7 +44,7 @@ func (s *Spool) Append(recs ...Record) (first uint64, err error) {
 }
 
 // AppendDurable is Append without Options.LateSync: it returns when the records are on the disk, however long that takes.
-// Who finds nobody committing writes and flushes himself, so that nobody has to be woken. With Options.Sync it is Append.
+// Who is alone writes and flushes himself, so that nobody has to be woken. With Options.Sync it is Append.
 func (s *Spool) AppendDurable(recs ...Record) (first uint64, err error) {
 	if len(recs) == 0 || s.opt.Sync > 0 {
 		return s.Append(recs...)
@@ -94,8 +94,7 @@ func (s *Spool) encode(recs []Record) (*request, error) {
 	return req, nil
 }
 
-// enqueue waits for a place in the queue: at most a segment's worth is on its way. Who finds nobody committing leads: he
-// owns committing then. Otherwise the committer is woken.
+// enqueue waits for a place in the queue: at most a segment's worth is on its way. Who leads owns committing then.
 func (s *Spool) enqueue(req *request) (lead bool, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -108,19 +107,28 @@ func (s *Spool) enqueue(req *request) (lead bool, err error) {
 		case s.queued == 0 || s.queued+len(req.buf) <= s.room():
 			s.queued += len(req.buf)
 			s.pending = append(s.pending, req)
-			select {
-			case s.committing <- struct{}{}:
-				return true, nil
-			default:
-				poke(s.kick)
-				return false, nil
-			}
+			return s.lead(), nil
 		}
 		freed := waitOn(&s.space)
 		s.mu.Unlock()
 		<-freed
 		s.mu.Lock()
 	}
+}
+
+// lead takes committing for who is alone. Else the committer is woken, but not for each of a crowd. The lock is held.
+func (s *Spool) lead() bool {
+	if s.crowd <= 1 {
+		select {
+		case s.committing <- struct{}{}:
+			return true
+		default:
+		}
+	}
+	if n := len(s.pending); n == 1 || n >= s.crowd || s.failed != nil {
+		poke(s.kick)
+	}
+	return false
 }
 
 // await waits for what Append promises. When the disk stalls in a flush it writes the records itself, half way to the limit.

@@ -21,6 +21,9 @@ func (s *Spool) commitLoop() {
 		case <-s.closing:
 			open = false
 		}
+		if s.opt.Sync == 0 && open {
+			s.rally()
+		}
 		s.committing <- struct{}{}
 		s.flush(nil)
 		if s.opt.Sync > 0 && open {
@@ -34,6 +37,31 @@ func (s *Spool) commitLoop() {
 		if owed {
 			retry.Reset(retryAfter)
 		}
+	}
+}
+
+// rally waits for those who appended together before, so that one flush does for all: at most half as long as a flush takes.
+func (s *Spool) rally() {
+	const most = 5 * time.Millisecond
+	s.mu.Lock()
+	want, patience, here := s.crowd, min(s.took/2, most), len(s.pending)
+	s.mu.Unlock()
+	if here >= want || want <= 1 {
+		return
+	}
+	over := time.NewTimer(patience)
+	defer over.Stop()
+	for here < want {
+		select {
+		case <-s.kick:
+		case <-over.C:
+			return
+		case <-s.closing:
+			return
+		}
+		s.mu.Lock()
+		here = len(s.pending)
+		s.mu.Unlock()
 	}
 }
 
@@ -146,6 +174,7 @@ func (s *Spool) sync() {
 	if idle && !slices.Contains(g.full, true) {
 		return
 	}
+	start := time.Now()
 	flushes, err := s.flushFiles(g)
 	if err != nil {
 		s.syncFailed(fmt.Errorf("spool: flush: %w", err))
@@ -153,7 +182,7 @@ func (s *Spool) sync() {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.stats.Syncs += flushes
+	s.stats.Syncs, s.took = s.stats.Syncs+flushes, time.Since(start)
 	for i, t := range g.tails {
 		s.flushed = g.pubs[i].end - t.seg.end
 		t.seg.extent, t.header = g.pubs[i], false
@@ -198,7 +227,7 @@ func (s *Spool) done(target uint64) {
 	}
 	s.unsynced = slices.Delete(s.unsynced, 0, n)
 	if target > s.synced {
-		s.synced = target
+		s.synced, s.crowd = target, n+len(s.pending)
 		s.stats.Commits++
 		wake(&s.commit)
 	}

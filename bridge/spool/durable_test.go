@@ -127,3 +127,41 @@ func TestCloseWaitsForAppendDurable(t *testing.T) {
 		all.Wait()
 	})
 }
+
+// Those who append again and again share a flush, though they need a while after one; who is left alone waits for the others
+// once, for half of a flush.
+func TestRally(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDisk()
+		s := mustOpen(t, d, Options{})
+		mustAppend(t, s, 1, 1)
+		const flush, rounds = 10 * time.Millisecond, 50
+		stall(d, flush)
+		before := s.Stats().Commits
+		add := func() {
+			if _, err := s.AppendDurable(Record{}); err != nil {
+				t.Error(err)
+			}
+		}
+		var all sync.WaitGroup
+		for i := range 8 {
+			all.Go(func() {
+				for range rounds {
+					add()
+					time.Sleep(time.Duration(i+1) * 100 * time.Microsecond)
+				}
+			})
+		}
+		all.Wait()
+		if n := s.Stats().Commits - before; n > rounds+5 {
+			t.Errorf("%d commits in %d rounds", n, rounds)
+		}
+		for i, limit := range []time.Duration{flush * 3 / 2, flush, flush} {
+			start := time.Now()
+			if add(); time.Since(start) > limit {
+				t.Errorf("%d: alone it took %v", i, time.Since(start))
+			}
+		}
+		mustClose(t, s)
+	})
+}

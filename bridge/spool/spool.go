@@ -93,6 +93,8 @@ type Spool struct {
 	unsynced  []*request
 	queued    int           // bytes of both
 	flushed   int64         // bytes of the last flush
+	crowd     int           // appends that were in the last commit, or waited for the next when it was done
+	took      time.Duration // what the last flush took
 	space     chan struct{} // closed when queued shrinks
 	commit    chan struct{} // closed when synced grows
 	failures  uint64

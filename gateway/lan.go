@@ -210,7 +210,7 @@ func fileMark(file string) string {
 
 // order carries out a command for as long as ctx lives.
 func (l *lan) order(ctx context.Context, m local.Message) {
-	l.g.orders.do(ctx, command{topic: m.Topic, payload: m.Payload, retain: m.Retain})
+	l.g.orders.do(ctx, command{topic: m.Topic, payload: m.Payload, retain: m.Retain, truncated: m.Truncated})
 }
 
 // take is called for each message of a local client that is no command, before it is acknowledged;
@@ -222,6 +222,9 @@ func (l *lan) take(m local.Message) error {
 			l.g.log.Warn("a local client publishes to a topic of the gateway's own states: it goes over no bridge", "topic", m.Topic, "client", m.Client)
 		}
 		return nil
+	}
+	if m.Truncated {
+		return fmt.Errorf("%w: it is longer than 256 KiB", local.ErrNever)
 	}
 	return l.g.brought(message{topic: m.Topic, payload: m.Payload, retain: m.Retain, from: lanName}, m.QoS)
 }

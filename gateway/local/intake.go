@@ -22,6 +22,7 @@ const (
 //	             -> order (chan) -> acknowledge <-----+
 type intake struct {
 	c      *Client
+	read   *inbound
 	fail   func(error)
 	seed   maphash.Seed
 	lane   [lanes]chan *arrival
@@ -37,8 +38,8 @@ type arrival struct {
 	result chan error
 }
 
-func newIntake(c *Client, fail func(error)) *intake {
-	in := &intake{c: c, fail: fail, seed: maphash.MakeSeed(), order: make(chan *arrival, window), quit: make(chan struct{})}
+func newIntake(c *Client, read *inbound, fail func(error)) *intake {
+	in := &intake{c: c, read: read, fail: fail, seed: maphash.MakeSeed(), order: make(chan *arrival, window), quit: make(chan struct{})}
 	for i := range in.lane {
 		in.lane[i] = make(chan *arrival, window)
 		in.wg.Go(func() { in.work(in.lane[i]) })
@@ -77,7 +78,11 @@ func (in *intake) work(lane <-chan *arrival) {
 			a.result <- errNotStored
 			continue
 		}
-		err := in.c.opt.Intake(Message{Topic: a.Topic(), Payload: a.Payload(), QoS: a.Qos(), Retain: a.Retained()})
+		m := Message{Topic: a.Topic(), Payload: a.Payload(), QoS: a.Qos(), Retain: a.Retained()}
+		if in.read.truncated(m.Payload) {
+			m.Payload, m.Truncated = nil, true
+		}
+		err := in.c.opt.Intake(m)
 		if err != nil && a.Qos() > 0 && in.c.opt.Keep && !errors.Is(err, ErrNever) {
 			in.broken.Store(true)
 			in.fail(errNotStored)

@@ -34,6 +34,8 @@ type Message struct {
 	QoS     byte
 	Retain  bool
 	Client  string // the client id of who published it; empty where it is not known (Dial)
+
+	Truncated bool // longer than 256 KiB, from a broker beside us (Dial); Payload is empty
 }
 
 // Status is the state of the LAN side, for one line of `meshgate status`.

@@ -38,11 +38,12 @@ func (c *Client) session(ctx context.Context) error {
 		default:
 		}
 	}
-	opt, err := c.pahoOptions(fail)
+	read := newInbound(nil)
+	opt, err := c.pahoOptions(read, fail)
 	if err != nil {
 		return err
 	}
-	in := newIntake(c, fail)
+	in := newIntake(c, read, fail)
 	opt.SetDefaultPublishHandler(func(_ mqtt.Client, m mqtt.Message) { in.take(m) })
 	opt.SetConnectionLostHandler(func(_ mqtt.Client, err error) { fail(err) })
 	client := mqtt.NewClient(opt)
@@ -99,7 +100,7 @@ func hangUp(client mqtt.Client, in *intake) {
 	<-ended
 }
 
-func (c *Client) pahoOptions(fail func(error)) (*mqtt.ClientOptions, error) {
+func (c *Client) pahoOptions(read *inbound, fail func(error)) (*mqtt.ClientOptions, error) {
 	u, err := url.Parse(c.opt.URL)
 	if err != nil || u.Hostname() == "" {
 		return nil, fmt.Errorf("%q is not SCHEME://HOST:PORT", c.opt.URL)
@@ -126,7 +127,12 @@ func (c *Client) pahoOptions(fail func(error)) (*mqtt.ClientOptions, error) {
 		SetKeepAlive(15 * time.Second).SetPingTimeout(10 * time.Second).
 		SetConnectTimeout(10 * time.Second).SetWriteTimeout(writeTimeout).
 		SetCustomOpenConnectionFn(func(*url.URL, mqtt.ClientOptions) (net.Conn, error) {
-			return c.open(address, u.Hostname(), secure, fail)
+			inner, err := c.open(address, u.Hostname(), secure)
+			if err != nil {
+				return nil, err
+			}
+			read.r.Reset(inner)
+			return &boundConn{Conn: inner, in: read, fail: fail, answer: &c.answer}, nil
 		})
 	if c.opt.Username != "" {
 		password, err := c.password()
@@ -152,8 +158,8 @@ func (c *Client) password() (string, error) {
 	return strings.TrimSuffix(strings.TrimSuffix(string(data), "\n"), "\r"), nil
 }
 
-// open dials, with a bound for every write: paho has one for PUBLISH only.
-func (c *Client) open(address, host string, secure bool, fail func(error)) (net.Conn, error) {
+// open dials.
+func (c *Client) open(address, host string, secure bool) (net.Conn, error) {
 	dialer := net.Dialer{Timeout: 10 * time.Second}
 	inner, err := dialer.Dial("tcp", address)
 	if err != nil {
@@ -176,20 +182,21 @@ func (c *Client) open(address, host string, secure bool, fail func(error)) (net.
 		}
 		inner = t
 	}
-	return &boundConn{Conn: inner, fail: fail, answer: &c.answer}, nil
+	return inner, nil
 }
 
-// boundConn bounds each write and tells at once when the connection is broken; paho tells when all its work is done. It
-// notes the code of the CONNACK, the fourth byte that comes.
+// boundConn bounds what is read, and each write, for which paho has a limit with PUBLISH only, and tells at once when the
+// connection is broken; paho tells when all its work is done. It notes the code of the CONNACK, the fourth byte that comes.
 type boundConn struct {
 	net.Conn
+	in     *inbound
 	fail   func(error)
 	answer *atomic.Int32
 	read   int
 }
 
 func (c *boundConn) Read(p []byte) (int, error) {
-	n, err := c.Conn.Read(p)
+	n, err := c.in.Read(p)
 	if c.read < 4 && c.read+n >= 4 {
 		c.answer.Store(int32(p[3-c.read]))
 	}

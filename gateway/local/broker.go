@@ -86,6 +86,7 @@ type Broker struct {
 	refusals refusals
 	out      outbox
 	order    atomic.Int64 // numbers messages, see hook.OnPublish
+	saying   atomic.Pointer[saying]
 	started  time.Time
 	sessions sessionFile
 
@@ -234,6 +235,7 @@ func (b *Broker) close() {
 	go func() {
 		defer close(ended)
 		b.loops.Wait()
+		b.waitSaid(conns)
 		for _, c := range conns {
 			b.disconnect(c, packets.ErrServerShuttingDown, errShutDown)
 		}

@@ -73,6 +73,7 @@ type conn struct {
 	subscribing atomic.Bool  // OnACLCheck is about a subscription
 	held        atomic.Int64 // at least the bytes of unacknowledged messages; see hook.full
 	recheck     atomic.Int64 // not before this time, in ms of the broker's life
+	due, got    atomic.Int64 // the gateway's newest message for the client, and the newest message it was sent; see saying
 }
 
 func newConn(inner net.Conn, remote net.Addr, maxPacket int) *conn {

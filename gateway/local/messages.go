@@ -33,6 +33,7 @@ func (h *hook) throttle(c *conn) {
 func (h *hook) OnPublish(cl *mqtt.Client, pk packets.Packet) (packets.Packet, error) {
 	pk.Created = h.b.order.Add(1)
 	if cl.Net.Inline {
+		h.b.saying.Store(&saying{pk.TopicName, pk.Created})
 		if pk.FixedHeader.Retain {
 			h.b.retained.put(pk, true)
 		}
@@ -112,7 +113,13 @@ func (h *hook) OnACLCheck(cl *mqtt.Client, topic string, writing bool) bool {
 		h.b.refusals.add(cl.ID, "it does not keep up; messages for it are left out")
 		return false
 	}
-	return h.b.access.Load().acl.allows(h.b.userOf(cl), cl.ID, topic, read)
+	if !h.b.access.Load().acl.allows(h.b.userOf(cl), cl.ID, topic, read) {
+		return false
+	}
+	if s := h.b.saying.Load(); c != nil && !c.subscribing.Load() && s != nil && s.topic == topic {
+		c.due.Store(s.order)
+	}
+	return true
 }
 
 // full: more waits for the client's acknowledgement than may. The bytes are counted exactly only where a count that
@@ -193,7 +200,14 @@ func isAck(t byte) bool {
 
 // OnPacketSent counts for OnPacketEncode.
 func (h *hook) OnPacketSent(cl *mqtt.Client, pk packets.Packet, b []byte) {
-	if c := connOf(cl); c != nil && pk.FixedHeader.Type == packets.Publish && pk.FixedHeader.Qos > 0 {
+	c := connOf(cl)
+	if c == nil || pk.FixedHeader.Type != packets.Publish {
+		return
+	}
+	if c.got.Load() < pk.Created {
+		c.got.Store(pk.Created)
+	}
+	if pk.FixedHeader.Qos > 0 {
 		c.sent()
 	}
 }

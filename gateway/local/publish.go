@@ -3,6 +3,7 @@ package local
 import (
 	"runtime"
 	"sync/atomic"
+	"time"
 
 	mqtt "github.com/mochi-mqtt/server/v2"
 	"github.com/mochi-mqtt/server/v2/packets"
@@ -22,6 +23,28 @@ func (b *Broker) publishLoop() {
 		b.inject(m)
 		b.out.took(m)
 		runtime.Gosched() // the clients' own goroutines take it on
+	}
+}
+
+// saying is the message of the gateway that is being published. What a client is to get of it waits in a queue of the
+// server's that nobody can look into: the order of the message tells when it has left there.
+type saying struct {
+	topic string
+	order int64
+}
+
+// waitSaid waits until what the gateway said has been written to the clients, half a second at most.
+func (b *Broker) waitSaid(conns []*conn) {
+	tick, limit := time.NewTicker(2*time.Millisecond), time.After(linger/2)
+	defer tick.Stop()
+	for _, c := range conns {
+		for c.got.Load() < c.due.Load() && !c.isClosed() && !c.congested() {
+			select {
+			case <-tick.C:
+			case <-limit:
+				return
+			}
+		}
 	}
 }
 

@@ -11,6 +11,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/eclipse/paho.mqtt.golang/packets"
 )
 
 // stall subscribes to everything with QoS 0 and 1 and never reads again.
@@ -110,6 +112,36 @@ func TestCloseIsBounded(t *testing.T) {
 		t.Errorf("Close took %v", d)
 	}
 	close(release)
+}
+
+// What the gateway says last, before it closes the broker, arrives.
+func TestLastWords(t *testing.T) {
+	t.Parallel()
+	for range 20 {
+		b := startBroker(t, Options{})
+		c := raw(t, b)
+		defer c.Close()
+		if _, err := c.Write(append(connectPacket("p", true), 0x82, 6, 0, 1, 0, 1, '#', 0)); err != nil {
+			t.Fatal(err)
+		}
+		for _, kind := range []string{"CONNACK", "SUBACK"} {
+			if p, err := packets.ReadPacket(c); err != nil {
+				t.Fatalf("%s: %v, %v", kind, p, err)
+			}
+		}
+		for i := range 100 {
+			if err := b.Publish("a", fmt.Append(nil, i), false); err != nil {
+				t.Fatal(err)
+			}
+		}
+		b.Close()
+		for i := range 100 {
+			p, err := packets.ReadPacket(c)
+			if m, ok := p.(*packets.PublishPacket); !ok || string(m.Payload) != fmt.Sprint(i) {
+				t.Fatalf("in the place of %d: %v, %v", i, p, err)
+			}
+		}
+	}
 }
 
 // 200 clients that connect and vanish leave nothing behind.

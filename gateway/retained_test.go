@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/meshgate/meshgate/bridge"
@@ -171,4 +172,56 @@ func TestLedger(t *testing.T) {
 	if _, err := os.Stat(file + ".bad"); err != nil {
 		t.Error(err)
 	}
+}
+
+// A disk that is full, and one that cannot be read, cost a ledger nothing of what it had: it is written when there is room,
+// read when it can be, and tells each trouble once.
+func TestLedgerAndTheDisk(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log journal
+		file := filepath.Join(t.TempDir(), "retained", "cloud.json")
+		open := func() *ledger { return openLedger(file, slog.New(slog.NewTextHandler(&log, nil))) }
+		has := func(l *ledger) string {
+			return strings.Join(l.stale(func(string, origin) bool { return false }), " ")
+		}
+		must := func(err error) {
+			t.Helper()
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		l := open()
+		l.note(map[string]origin{"p/a": {"a", true}})
+
+		must(os.Symlink("/dev/full", file+".new"))
+		l.note(map[string]origin{"p/b": {"b", true}})
+		time.Sleep(time.Minute)
+		l.note(nil)
+		if got := has(open()); got != "p/a" {
+			t.Fatalf("with the disk full: %s", got)
+		}
+		must(os.Remove(file + ".new"))
+		time.Sleep(ledgerPause)
+		if has(l); has(open()) != "p/a p/b" {
+			t.Fatalf("with room again: %s", has(open()))
+		}
+
+		must(os.Rename(file, file+".away"))
+		must(os.Mkdir(file, 0o700)) // a file that gives an error when it is read
+		must(os.WriteFile(filepath.Join(file, "x"), nil, 0o600))
+		l = open()
+		l.note(map[string]origin{"p/c": {"c", true}})
+		time.Sleep(time.Minute)
+		l.forget([]string{"p/c"})
+		l.note(map[string]origin{"p/d": {"d", true}})
+		must(os.RemoveAll(file))
+		must(os.Rename(file+".away", file))
+		time.Sleep(ledgerPause)
+		if has(l); has(l) != "p/a p/b p/d" || has(open()) != "p/a p/b p/d" {
+			t.Errorf("read again: %s, %s", has(l), has(open()))
+		}
+		if n := strings.Count(log.String(), "level=WARN"); n != 2 {
+			t.Errorf("told %d times:\n%s", n, &log)
+		}
+	})
 }

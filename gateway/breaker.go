@@ -4,6 +4,7 @@ import (
 	"hash/maphash"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -20,10 +21,16 @@ const (
 )
 
 // breaker cuts circles that no look at our own rules can find: a third party joins two brokers that
-// are bridged here. The proof at load time (bridge.Loop) sees those that are closed here alone.
+// are bridged here, or the LAN side is the broker of a bridge under another name. The proof at load
+// time (bridge.Loop) sees those that are closed here alone.
+//
+// A device may well say the same thing many times a second, and what it says is not to be lost. So
+// what comes from the LAN side, or goes only there, is watched from when it is known to be joined to
+// the broker of a bridge: something has been heard there that the gateway publishes over bridges.
 type breaker struct {
-	log  *slog.Logger
-	seed maphash.Seed
+	log    *slog.Logger
+	seed   maphash.Seed
+	joined atomic.Bool
 
 	mu   sync.Mutex
 	seen map[uint64]*laps
@@ -49,8 +56,15 @@ func newBreaker(log *slog.Logger) *breaker {
 	return &breaker{log: log, seed: maphash.MakeSeed(), seen: map[uint64]*laps{}, open: map[way]*cutWay{}}
 }
 
-// circles reports whether a message that came in over a bridge is not to be carried on over
-// another. A circle is logged once for each time that its topic comes to be cut anew.
+// watches reports whether a message may go round; to is the bridge that carries it on, empty for none.
+func (b *breaker) watches(m message, to string) bool {
+	if b.joined.Load() {
+		return m.from != lanName || to != ""
+	}
+	return m.from != "" && m.from != lanName && to != ""
+}
+
+// circles reports whether a message that was brought is not to be carried on. A circle is logged once for each time that its topic comes to be cut anew.
 func (b *breaker) circles(m message, to string) bool {
 	now := time.Now()
 	b.mu.Lock()

@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"log/slog"
 	"net"
 	"strings"
 	"testing"
@@ -10,6 +11,7 @@ import (
 	"github.com/meshgate/meshgate/bridge"
 	"github.com/meshgate/meshgate/bridge/brokertest"
 	"github.com/meshgate/meshgate/gateway/config"
+	"github.com/meshgate/meshgate/gateway/local"
 )
 
 // TestBreaker: somebody joins the brokers of our two bridges, so that a message goes round. It
@@ -67,4 +69,36 @@ func TestBreaker(t *testing.T) {
 			t.Error("the topic stays cut")
 		}
 	})
+}
+
+// TestBreakerAndTheLAN: what a device says as often as it likes is carried, until the LAN side is known to be joined to a
+// bridge's broker.
+func TestBreakerAndTheLAN(t *testing.T) {
+	b := newBreaker(slog.New(slog.DiscardHandler))
+	device, cloud := message{topic: "x", payload: []byte("on"), from: lanName}, message{topic: "x", payload: []byte("on"), from: "cloud"}
+	for i, step := range []struct {
+		m     message
+		to    string
+		apart bool // watched while they are not known to be joined
+		round bool // watched when they are
+	}{
+		{device, "cloud", false, true}, {device, "", false, false}, {cloud, "", false, true}, {cloud, "other", true, true},
+		{message{topic: "x"}, "cloud", false, true},
+	} {
+		for _, joined := range []bool{false, true} {
+			b.joined.Store(joined)
+			if want := step.apart && !joined || step.round && joined; b.watches(step.m, step.to) != want {
+				t.Errorf("%d: joined %v: watched %v", i, joined, !want)
+			}
+		}
+	}
+	side := &lan{g: &Gateway{boot: "77"}}
+	for topic, want := range map[string]bool{"p/gateway/status": true, "p/gateway/canary": true, "gateway/canary": true, "gateway/status": false, "x": false} {
+		if got := side.joins(local.Message{Topic: topic, Payload: []byte(`{"boot":"77"}`)}); got != want {
+			t.Errorf("%s: %v", topic, got)
+		}
+		if side.joins(local.Message{Topic: topic, Payload: []byte(`{"boot":"78"}`)}) {
+			t.Errorf("%s: another gateway's", topic)
+		}
+	}
 }

@@ -231,35 +231,47 @@ func (g *Gateway) pinLink(all *map[string]*link, name string) *link {
 // the same, except what a local client sends, which will send it again.
 func (g *Gateway) brought(m message, qos byte) error {
 	m.stored = true
-	err := g.store(m, qos)
+	to := g.carrier(m)
+	if g.breaker.watches(m, to) && g.breaker.circles(m, to) {
+		if !g.breaker.joined.Load() { // who listens here is not in the circle
+			g.hub.publish(m)
+		}
+		return nil
+	}
+	err := g.store(m, qos, to)
 	if err == nil || m.from != lanName {
 		g.hub.publish(m)
 	}
 	return err
 }
 
-// store puts a message on the disk if a bridge is to carry it.
-func (g *Gateway) store(m message, qos byte) error {
+// carrier is the first bridge that is to carry a message; empty when none is.
+func (g *Gateway) carrier(m message) string {
 	for _, f := range g.bridges() {
 		if _, _, ok := f.cfg.Rules.Out(m.topic); ok && f.cfg.Name != m.from {
-			if m.from != "" && m.from != lanName && g.breaker.circles(m, f.cfg.Name) {
-				return nil
-			}
-			r := messageRecord(m, qos)
-			g.dates.put(&r, 0)
-			add := g.spool.Append
-			if m.from == lanName { // its client is promised that it is on the disk, and can wait
-				add = g.spool.AppendDurable
-			}
-			_, err := add(r)
-			if errors.Is(err, spool.ErrTooLarge) { // that says nothing about the disk
-				return fmt.Errorf("%w: %w", local.ErrNever, err)
-			}
-			g.intake.judge(err)
-			return err
+			return f.cfg.Name
 		}
 	}
-	return g.unfit(m)
+	return ""
+}
+
+// store puts a message on the disk if a bridge is to carry it, the first of them being to.
+func (g *Gateway) store(m message, qos byte, to string) error {
+	if to == "" {
+		return g.unfit(m)
+	}
+	r := messageRecord(m, qos)
+	g.dates.put(&r, 0)
+	add := g.spool.Append
+	if m.from == lanName { // its client is promised that it is on the disk, and can wait
+		add = g.spool.AppendDurable
+	}
+	_, err := add(r)
+	if errors.Is(err, spool.ErrTooLarge) { // that says nothing about the disk
+		return fmt.Errorf("%w: %w", local.ErrNever, err)
+	}
+	g.intake.judge(err)
+	return err
 }
 
 // unfit tells of a message that a rule is to carry and cannot: its remote topic would not be valid.

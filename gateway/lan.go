@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -8,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -49,6 +51,7 @@ func newLAN(cfg config.Local, g *Gateway) *lan {
 		where = cfg.Broker
 		l.ledger = &lanLedger{book: openLedger(filepath.Join(g.conf().StateDir, "retained", lanName+".json"), g.log)}
 	}
+	g.breaker.joined.Store(false) // it may be another broker now
 	l.link, l.mark = g.links.add("local", "local", where), g.progress.add("local", nil)
 	return l
 }
@@ -217,6 +220,9 @@ func (l *lan) order(ctx context.Context, m local.Message) {
 // an error means that it is not. What the gateway itself says of its state is not for others to
 // say: it goes over no bridge.
 func (l *lan) take(m local.Message) error {
+	if l.joins(m) {
+		l.g.breaker.joined.Store(true)
+	}
 	if isState(m.Topic) {
 		if l.forged.note(m.Topic) && m.Client != "" { // a broker beside us does not tell who, and it may be our own last will
 			l.g.log.Warn("a local client publishes to a topic of the gateway's own states: it goes over no bridge", "topic", m.Topic, "client", m.Client)
@@ -227,6 +233,15 @@ func (l *lan) take(m local.Message) error {
 		return fmt.Errorf("%w: it is longer than 256 KiB", local.ErrNever)
 	}
 	return l.g.brought(message{topic: m.Topic, payload: m.Payload, retain: m.Retain, from: lanName}, m.QoS)
+}
+
+// joins reports whether a message is one of those that the gateway publishes over bridges only: the
+// LAN side is the broker of a bridge, or somebody joins the two.
+func (l *lan) joins(m local.Message) bool {
+	if m.Topic == "gateway/status" || !strings.HasSuffix(m.Topic, "gateway/status") && !strings.HasSuffix(m.Topic, canaryName) {
+		return false
+	}
+	return bytes.Contains(m.Payload, []byte(`"boot":"`+l.g.boot+`"`))
 }
 
 func isState(topic string) bool {

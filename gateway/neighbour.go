@@ -48,7 +48,7 @@ func (l *lan) dial(ctx context.Context) (side, error) {
 	opt := local.DialOptions{URL: l.cfg.Broker, ClientID: l.cfg.ClientID, Username: l.cfg.Username,
 		PasswordFile: l.cfg.PasswordFile, TLS: conf, Log: l.g.log}
 	data := opt
-	data.Keep, data.Subscribe = true, wantedOf(l.g.conf())
+	data.Keep, data.Subscribe, data.Quiet = true, wantedOf(l.g.conf()), signsOf(l.g.conf())
 	data.Will = &local.Message{Topic: "gateway/status", Payload: l.g.presence("offline", "lost"), QoS: 1, Retain: true}
 	data.Intake = func(m local.Message) error {
 		if isCommand(m.Topic) { // a rule covers it; the other client has it
@@ -114,6 +114,24 @@ func wantedOf(cfg *config.Config) []string {
 	}
 	return slices.DeleteFunc(slices.Clone(all), func(f string) bool {
 		return slices.ContainsFunc(all, func(other string) bool { return other != f && local.Covers(other, f) })
+	})
+}
+
+// signsOf are the topics on which the gateway would hear itself if the broker here were the one of a
+// bridge, see lan.joins.
+func signsOf(cfg *config.Config) []string {
+	var all []string
+	for _, b := range cfg.Bridges {
+		if b.Prefix != "" {
+			all = append(all, b.Prefix+"gateway/status")
+		}
+		if b.Canary > 0 {
+			all = append(all, b.Prefix+canaryName)
+		}
+	}
+	wanted := wantedOf(cfg)
+	return slices.DeleteFunc(all, func(f string) bool {
+		return slices.ContainsFunc(wanted, func(other string) bool { return local.Covers(other, f) })
 	})
 }
 

@@ -168,7 +168,7 @@ func (g *Gateway) wishes(cfg *config.Config) []wish {
 			wanted, files []string
 		}{*c, nil, versions(c.PasswordFile, c.Users, c.ACL, c.TLS.Cert, c.TLS.Key)}
 		if c.Broker != "" {
-			made.wanted = wantedOf(cfg)
+			made.wanted = append(wantedOf(cfg), signsOf(cfg)...)
 		}
 		all = append(all, wish{"local", made, func() (part, error) { return g.lanPart(*c), nil }})
 	}

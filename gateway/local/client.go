@@ -6,6 +6,7 @@ import (
 	"errors"
 	"log/slog"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -21,6 +22,7 @@ type DialOptions struct {
 
 	// Subscribe has the filters whose messages go to Intake, asked for with QoS 1.
 	Subscribe []string
+	Quiet     []string // asked for as well; it does not matter if the broker refuses them
 
 	// Keep has the broker keep the session while the gateway is away: it gets the QoS 1 messages of that time later, and
 	// those again whose Intake failed. Without it they are lost, which is right for commands: nobody wants a pump to
@@ -81,7 +83,7 @@ func Dial(opt DialOptions) *Client {
 	ctx, cancel := context.WithCancel(context.Background())
 	c := &Client{opt: opt, log: opt.Log, cancel: cancel, done: make(chan struct{})}
 	c.refusals.log = opt.Log
-	c.echo.filters = opt.Subscribe
+	c.echo.filters = slices.Concat(opt.Subscribe, opt.Quiet)
 	c.status = Status{Detail: opt.URL, Error: "connecting", Since: time.Now()}
 	c.out.init(256 << 10)
 	go c.run(ctx)

@@ -237,11 +237,11 @@ func await(ctx context.Context, tok mqtt.Token, lost <-chan error) error {
 
 // subscribe asks for all filters and returns what the broker refused.
 func (c *Client) subscribe(ctx context.Context, client mqtt.Client, lost <-chan error) (refused string, err error) {
-	if len(c.opt.Subscribe) == 0 {
+	if len(c.echo.filters) == 0 {
 		return "", nil
 	}
 	filters := map[string]byte{}
-	for _, f := range c.opt.Subscribe {
+	for _, f := range c.echo.filters {
 		filters[f] = 1
 	}
 	tok := client.SubscribeMultiple(filters, nil)
@@ -250,7 +250,7 @@ func (c *Client) subscribe(ctx context.Context, client mqtt.Client, lost <-chan 
 	}
 	var no []string
 	for filter, granted := range tok.(*mqtt.SubscribeToken).Result() {
-		if granted == 0x80 {
+		if granted == 0x80 && slices.Contains(c.opt.Subscribe, filter) {
 			no = append(no, filter)
 		}
 	}

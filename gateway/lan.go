@@ -3,7 +3,6 @@ package gateway
 import (
 	"bytes"
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"net/http"
@@ -33,6 +32,7 @@ type lan struct {
 	forged  forgeries
 	inside  atomic.Pointer[local.Broker] // while there is one
 	figures atomic.Pointer[local.Stats]
+	cert    *served    // nil: none
 	ledger  *lanLedger // nil for the broker inside, which forgets with the process
 }
 
@@ -154,11 +154,11 @@ func (l *lan) open(ctx context.Context) (side, error) {
 	if l.cfg.Listen == "" {
 		return l.dial(ctx)
 	}
-	conf, err := serverTLS(l.cfg.TLS)
-	if err != nil {
+	var err error
+	if l.cert, err = serve(l.cfg.TLS); err != nil {
 		return nil, err
 	}
-	return local.Listen(local.Options{Listen: l.cfg.Listen, TLS: conf, Users: l.cfg.Users, ACL: l.cfg.ACL,
+	return local.Listen(local.Options{Listen: l.cfg.Listen, TLS: l.cert.config(), Users: l.cfg.Users, ACL: l.cfg.ACL,
 		Sessions: filepath.Join(l.g.conf().StateDir, "sessions"), Log: l.g.log,
 		Intake: func(m local.Message) error {
 			if isCommand(m.Topic) {
@@ -180,8 +180,8 @@ func (g *Gateway) serveMQTT(rw http.ResponseWriter, r *http.Request) {
 	control.Fail(rw, http.StatusNotFound, errors.New("there is no broker inside (local.listen)"))
 }
 
-// watchFiles gives a function that has the broker read its users and its access list again when one
-// of the files has changed. A mistake in them is told, and what held before holds on.
+// watchFiles gives a function that has the broker read its users, its access list and its certificate
+// again when one of the files has changed. A mistake in them is told, and what held before holds on.
 func (l *lan) watchFiles(s side) func() {
 	b, ok := s.(*local.Broker)
 	if !ok {
@@ -189,6 +189,7 @@ func (l *lan) watchFiles(s side) func() {
 	}
 	before := [2]string{fileMark(l.cfg.Users), fileMark(l.cfg.ACL)}
 	return func() {
+		l.cert.reread(l.g.log)
 		now := [2]string{fileMark(l.cfg.Users), fileMark(l.cfg.ACL)}
 		if now == before {
 			return
@@ -251,15 +252,4 @@ func isState(topic string) bool {
 		}
 	}
 	return false
-}
-
-func serverTLS(files bridge.TLS) (*tls.Config, error) {
-	if files.Cert == "" {
-		return nil, nil
-	}
-	pair, err := tls.LoadX509KeyPair(files.Cert, files.Key)
-	if err != nil {
-		return nil, fmt.Errorf("gateway: local: certificate: %w", err)
-	}
-	return &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12}, nil
 }

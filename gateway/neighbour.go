@@ -41,12 +41,11 @@ func (n neighbour) Status() local.Status {
 }
 
 func (l *lan) dial(ctx context.Context) (side, error) {
-	conf, err := l.clientTLS()
-	if err != nil {
+	if _, err := l.clientTLS(); err != nil {
 		return nil, err
 	}
 	opt := local.DialOptions{URL: l.cfg.Broker, ClientID: l.cfg.ClientID, Username: l.cfg.Username,
-		PasswordFile: l.cfg.PasswordFile, TLS: conf, Log: l.g.log}
+		PasswordFile: l.cfg.PasswordFile, TLS: l.clientTLS, Log: l.g.log}
 	data := opt
 	data.Keep, data.Subscribe, data.Quiet = true, wantedOf(l.g.conf()), signsOf(l.g.conf())
 	data.Will = &local.Message{Topic: "gateway/status", Payload: l.g.presence("offline", "lost"), QoS: 1, Retain: true}
@@ -135,7 +134,7 @@ func signsOf(cfg *config.Config) []string {
 	})
 }
 
-// clientTLS is nil for a broker that is spoken to in the clear.
+// clientTLS reads the files at each attempt to connect; nil for a broker that is spoken to in the clear.
 func (l *lan) clientTLS() (*tls.Config, error) {
 	u, err := url.Parse(l.cfg.Broker)
 	if err != nil {

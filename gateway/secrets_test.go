@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"crypto/tls"
 	"crypto/x509"
 	"log/slog"
 	"math/big"
@@ -47,6 +48,55 @@ func TestReplacedPassword(t *testing.T) {
 			if seen[n]++; seen[n] > 1 {
 				t.Errorf("record %d came %d times", n, seen[n])
 			}
+		}
+	})
+}
+
+// TestReplacedCertificates: the files of another authority and another certificate of ours are taken up without a restart,
+// and not before all of them are there.
+func TestReplacedCertificates(t *testing.T) {
+	inWorld(t, twoMotes, func(w *world) {
+		dir := t.TempDir()
+		at := func(name string) string { return filepath.Join(dir, name) }
+		put := func(name, from string) {
+			data, err := os.ReadFile(from)
+			if err == nil {
+				err = os.WriteFile(at(name), data, 0o600)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		old, next := brokertest.NewCA(t), brokertest.NewCA(t)
+		ours := func(ca *brokertest.CA) brokertest.Pair {
+			return ca.Issue("gw", time.Now().Add(-time.Hour), time.Now().AddDate(1, 0, 0))
+		}
+		pair := ours(old)
+		put("ca", old.File())
+		put("cert", pair.CertFile)
+		put("key", pair.KeyFile)
+		var server atomic.Pointer[tls.Config]
+		server.Store(old.Server("broker", true))
+		w.cfg.Bridges[0].URLs = []string{"mqtts://broker:8883"}
+		w.cfg.Bridges[0].TLS = bridge.TLS{CA: at("ca"), Cert: at("cert"), Key: at("key")}
+		w.startWith(nil, func(hw *Hardware) {
+			hw.Dial = w.broker.DialTLS(&tls.Config{GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) { return server.Load(), nil }})
+		})
+		w.until("readings", func() bool { return len(w.published("mote/+/temperature")) >= 4 })
+		server.Store(next.Server("broker", true))
+		pair = ours(next)
+		put("cert", pair.CertFile)
+		time.Sleep(5 * time.Minute) // without its key it is of no use
+		if n := len(w.broker.Connects()); n != 1 {
+			t.Fatalf("%d connections", n)
+		}
+		put("ca", next.File())
+		put("key", pair.KeyFile)
+		w.until("a new connection", func() bool { return len(w.broker.Connects()) == 2 })
+		n := len(w.published("mote/+/temperature"))
+		w.until("readings over it", func() bool { return len(w.published("mote/+/temperature")) > n })
+		if len(w.broker.Wills()) != 0 || strings.Contains(w.log.String(), "level=WARN") {
+			t.Errorf("it did not change over in peace: %v\n%s", w.broker.Wills(), &w.log)
 		}
 	})
 }

@@ -239,12 +239,13 @@ func awaitFile(t *testing.T, file, text string) {
 	}
 }
 
-// The broker inside speaks TLS with the certificate it was given.
+// The broker inside speaks TLS with the certificate it was given, and with the one that has taken its place, which disturbs
+// no connection.
 func TestLANOverTLS(t *testing.T) {
 	ca := brokertest.NewCA(t)
 	cert := ca.Issue("localhost", time.Now().Add(-time.Hour), time.Now().Add(time.Hour))
 	port, file, socket := inside(t, fmt.Sprintf(", tls: {cert: %q, key: %q}", cert.CertFile, cert.KeyFile))
-	gatewayProcess(t, "run", "--config", file)
+	gateway := gatewayProcess(t, "run", "--config", file)
 	awaitStatus(t, socket, func(st control.Status) bool { return st.OK })
 	sub := subscriber(t, port, "#", "--cafile", ca.File())
 	sub.out.awaitLine(t, "1 gateway/status ", `"online"`)
@@ -252,5 +253,18 @@ func TestLANOverTLS(t *testing.T) {
 	sub.out.awaitLine(t, "0 dev/a in secret")
 	if out, err := exec.Command("mosquitto_pub", "-p", fmt.Sprint(port), "-t", "dev/b", "-m", "1").CombinedOutput(); err == nil {
 		t.Errorf("in the clear: %s", out)
+	}
+	other := brokertest.NewCA(t)
+	next := other.Issue("localhost", time.Now().Add(-time.Hour), time.Now().Add(time.Hour))
+	for _, f := range [][2]string{{next.CertFile, cert.CertFile}, {next.KeyFile, cert.KeyFile}} {
+		if err := os.Rename(f[0], f[1]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	gateway.out.awaitLine(t, "certificate of the local broker has been read again")
+	pub(t, port, "dev/c", "under the new one", "--cafile", other.File())
+	sub.out.awaitLine(t, "0 dev/c under the new one")
+	if out, err := exec.Command("mosquitto_pub", "-p", fmt.Sprint(port), "-t", "dev/d", "-m", "1", "--cafile", ca.File()).CombinedOutput(); err == nil {
+		t.Errorf("under the old one: %s", out)
 	}
 }

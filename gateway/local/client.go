@@ -17,8 +17,10 @@ type DialOptions struct {
 	URL          string // tcp://HOST:PORT or tls://; mqtt:// and mqtts:// are the same
 	ClientID     string // stable, and of nobody else
 	Username     string
-	PasswordFile string      // read at each attempt; one newline at its end is dropped
-	TLS          *tls.Config // for tls://; nil: the system's certificate authorities
+	PasswordFile string // read at each attempt; one newline at its end is dropped
+
+	// TLS is asked at each attempt for tls://; nil, and a nil config: the system's certificate authorities.
+	TLS func() (*tls.Config, error)
 
 	// Subscribe has the filters whose messages go to Intake, asked for with QoS 1.
 	Subscribe []string

@@ -166,12 +166,10 @@ func (c *Client) open(address, host string, secure bool) (net.Conn, error) {
 		return nil, err
 	}
 	if secure {
-		config := &tls.Config{}
-		if c.opt.TLS != nil {
-			config = c.opt.TLS.Clone()
-		}
-		if config.ServerName == "" {
-			config.ServerName = host
+		config, err := c.tls(host)
+		if err != nil {
+			inner.Close()
+			return nil, err
 		}
 		t := tls.Client(inner, config)
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
@@ -183,6 +181,23 @@ func (c *Client) open(address, host string, secure bool) (net.Conn, error) {
 		inner = t
 	}
 	return inner, nil
+}
+
+func (c *Client) tls(host string) (*tls.Config, error) {
+	config := &tls.Config{}
+	if c.opt.TLS != nil {
+		given, err := c.opt.TLS()
+		if err != nil {
+			return nil, err
+		}
+		if given != nil {
+			config = given.Clone()
+		}
+	}
+	if config.ServerName == "" {
+		config.ServerName = host
+	}
+	return config, nil
 }
 
 // boundConn bounds what is read, and each write, for which paho has a limit with PUBLISH only, and tells at once when the

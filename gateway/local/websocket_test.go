@@ -141,7 +141,7 @@ func TestTLS(t *testing.T) {
 		if !strings.Contains(log.String(), "TLS handshake failed") {
 			t.Errorf("%s", log)
 		}
-		c := dial(t, DialOptions{URL: url, ClientID: "gw", TLS: client, Subscribe: []string{"#"}, Intake: in.intake})
+		c := dial(t, DialOptions{URL: url, ClientID: "gw", TLS: func() (*tls.Config, error) { return client, nil }, Subscribe: []string{"#"}, Intake: in.intake})
 		up(t, c)
 		p.publish(t, "b", 1, false, "x")
 		in.wait(t, 1)

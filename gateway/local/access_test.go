@@ -337,17 +337,46 @@ func TestSessionIsOfOneUser(t *testing.T) {
 	want(t, bob.next(t), "open=3")
 }
 
-// A client of MQTT 3.1.1 is refused with the codes of MQTT 3.1.1.
+// A client of MQTT 3.1.1 is refused with the codes of MQTT 3.1.1; who needs no password may have an empty one, as with
+// Mosquitto.
 func TestOldCodes(t *testing.T) {
 	t.Parallel()
-	b := startBroker(t, Options{})
-	empty := []byte("\x10\x10\x00\x04MQTT\x04\xc2\x00\x00\x00\x00\x00\x00\x00\x00")
-	for packet, code := range map[string]byte{string(connectPacket("", false)): 2, string(connectPacket("", true)): 0, string(empty): 5} {
-		c, answer := raw(t, b), make([]byte, 4)
-		c.Write([]byte(packet))
-		if _, err := io.ReadFull(c, answer); err != nil || answer[0] != 0x20 || answer[3] != code {
-			t.Errorf("%x: %x, %v; want %d", packet, answer, err, code)
+	nobody := "\x10\x10\x00\x04MQTT\x04\xc2\x00\x00\x00\x00\x00\x00\x00\x00"
+	anna := "\x10\x14\x00\x04MQTT\x04\xc2\x00\x00\x00\x00\x00\x04anna\x00\x00"
+	open, closed := startBroker(t, Options{}), startBroker(t, Options{Users: hashed(t, "anna:geheim")})
+	for _, step := range []struct {
+		b      *Broker
+		packet string
+		code   byte
+	}{
+		{open, string(connectPacket("", false)), 2}, {open, string(connectPacket("", true)), 0}, {open, nobody, 0}, {open, anna, 0},
+		{closed, string(connectPacket("", true)), 5}, {closed, nobody, 5}, {closed, anna, 5},
+	} {
+		c, answer := raw(t, step.b), make([]byte, 4)
+		c.Write([]byte(step.packet))
+		if _, err := io.ReadFull(c, answer); err != nil || answer[0] != 0x20 || answer[3] != step.code {
+			t.Errorf("%q: %x, %v; want %d", step.packet, answer, err, step.code)
 		}
+	}
+}
+
+// A will may be empty, and then takes away what is retained.
+func TestEmptyWill(t *testing.T) {
+	t.Parallel()
+	b := startBroker(t, Options{})
+	watch := connect(t, pahoOptions(b.tcp(), "watch"))
+	watch.publish(t, "w", 1, true, "here")
+	watch.subscribe(t, "w", 1)
+	want(t, watch.next(t), "w=here r")
+	c := raw(t, b)
+	c.Write([]byte("\x10\x12\x00\x04MQTT\x04\x26\x00\x00\x00\x01e\x00\x01w\x00\x00"))
+	if _, err := io.ReadFull(c, make([]byte, 4)); err != nil {
+		t.Fatal(err)
+	}
+	c.Close()
+	want(t, watch.next(t), "w=")
+	if n, _ := b.retained.size(); n != 0 {
+		t.Errorf("%d retained", n)
 	}
 }
 

@@ -50,7 +50,8 @@ type conn struct {
 	// Of the goroutine that reads the connection.
 	head       []byte     // the first bytes of the first packet, until it is known to be a CONNECT
 	connected  bool       // head is done with
-	willRetain bool       //
+	willRetain bool       // what the server is not told of the will
+	willEmpty  bool       //
 	next       time.Time  // see hook.throttle
 	granted    []delivery // of the SUBSCRIBE that is being processed
 

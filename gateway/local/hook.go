@@ -185,13 +185,20 @@ func (h *hook) OnPacketRead(cl *mqtt.Client, pk packets.Packet) (packets.Packet,
 	return pk, nil
 }
 
-// readConnect keeps the retain flag of a will to ourselves: the server, which retains nothing, would refuse it.
+// readConnect keeps from the server what it would refuse and MQTT has: that a will is retained, or empty, and an empty
+// password, which is as good as none.
 func (h *hook) readConnect(c *conn, pk packets.Packet) (packets.Packet, error) {
 	if c.served.Load() != nil {
 		return pk, nil // a second CONNECT: the server ends the connection
 	}
 	c.willRetain = pk.Connect.WillRetain
 	pk.Connect.WillRetain = false
+	if pk.Connect.WillFlag && len(pk.Connect.WillPayload) == 0 {
+		c.willEmpty, pk.Connect.WillPayload = true, []byte{0}
+	}
+	if len(pk.Connect.Password) == 0 {
+		pk.Connect.PasswordFlag = false
+	}
 	return pk, nil
 }
 

@@ -81,6 +81,9 @@ func (h *hook) OnWill(cl *mqtt.Client, will mqtt.Will) (mqtt.Will, error) {
 		return will, nil
 	}
 	will.Retain = c.willRetain
+	if c.willEmpty {
+		will.Payload = nil
+	}
 	if will.WillDelayInterval == 0 {
 		h.takeWill(cl, packets.Packet{TopicName: will.TopicName, Payload: will.Payload,
 			Properties:  packets.Properties{User: will.User},
@@ -204,8 +207,8 @@ func (h *hook) OnPacketSent(cl *mqtt.Client, pk packets.Packet, b []byte) {
 	if c == nil || pk.FixedHeader.Type != packets.Publish {
 		return
 	}
-	if c.got.Load() < pk.Created {
-		c.got.Store(pk.Created)
+	if n := pk.Created; c.got.Load() < n && n <= h.b.order.Load() { // that of a will is a time
+		c.got.Store(n)
 	}
 	if pk.FixedHeader.Qos > 0 {
 		c.sent()

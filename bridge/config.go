@@ -14,7 +14,7 @@ type Message struct {
 	Topic   string
 	Payload []byte
 	QoS     byte
-	Retain  bool // in a received message: it was kept by the broker, from before the subscription
+	Retain  bool // in a received message: it was kept by the broker, from before the subscription; AsBridge: or is kept from now on
 
 	// Only of received messages.
 	Duplicate bool // the broker says that it may have sent this one before
@@ -39,9 +39,15 @@ type Config struct {
 	PasswordFile string // read at every Connect; one trailing newline is dropped
 	TLS          TLS    // for mqtts and wss
 	Keepalive    time.Duration
-	Will         Message        // published by the broker when the connection is lost; none without a topic
-	Subscribe    []Subscription // asked for before Connect returns
-	AckTimeout   time.Duration  // a publish without its acknowledgement after this long ends the session; 0: 30 s
+
+	// AsBridge says in CONNECT what we are (bit 7 of the protocol level). A broker that understands it sends live messages
+	// with the retain flag they were published with, and our own not at all; one that does not refuses us, see
+	// RefusesBridges, or takes no notice.
+	AsBridge bool
+
+	Will       Message        // published by the broker when the connection is lost; none without a topic
+	Subscribe  []Subscription // asked for before Connect returns
+	AckTimeout time.Duration  // a publish without its acknowledgement after this long ends the session; 0: 30 s
 
 	// Time is the time that certificates are checked against; nil: time.Now. A host without a clock gives the last good
 	// time it knows as a floor.
@@ -59,6 +65,14 @@ const (
 	tcpUserTimeout   = 20 * time.Second // of what was sent and not acknowledged by the other host's TCP
 	defaultAck       = 30 * time.Second
 )
+
+// level is the protocol level of CONNECT: MQTT 3.1.1.
+func (c Config) level() uint {
+	if c.AsBridge {
+		return 0x80 | 4
+	}
+	return 4
+}
 
 // check returns the config with its defaults, or what is wrong with it.
 func (c Config) check() (Config, error) {

@@ -71,6 +71,20 @@ func (r Refusal) Error() string {
 	return fmt.Sprintf("refused by the broker: code %d, which MQTT 3.1.1 does not have", byte(r))
 }
 
+// RefusesBridges reports whether an error of Connect may be a broker's answer to Config.AsBridge: it does not know the
+// protocol, or hung up.
+func RefusesBridges(err error) bool {
+	var c *ConnectError
+	var code Refusal
+	if !errors.As(err, &c) || c.Step != StepMQTT {
+		return false
+	}
+	if errors.As(err, &code) {
+		return code == RefusedProtocol || code > RefusedAccess
+	}
+	return errors.Is(err, ErrHungUp)
+}
+
 // ErrClosed is what Publish returns after Close.
 var ErrClosed = errors.New("bridge: session closed")
 

@@ -147,6 +147,39 @@ func TestMosquitto(t *testing.T) {
 	watch.Close(t.Context())
 }
 
+// As a bridge, the real one sends what is retained with its flag also when it comes live, and our own not at all, except by a
+// shared subscription.
+func TestMosquittoAsBridge(t *testing.T) {
+	address, _ := mosquitto(t)
+	url := "mqtt://" + address
+	for bridge, flag := range map[bool]bool{true: true, false: false} {
+		s := connect(t, Config{URL: url, ClientID: "gw", AsBridge: bridge, Subscribe: []Subscription{{"p/#", 1}, {"$share/x/q/canary", 1}}})
+		other := connect(t, Config{URL: url, ClientID: "other"})
+		<-publish(t, s, "p/own", "1", 1).Done()
+		<-publish(t, s, "q/canary", "2", 1).Done()
+		var got []string
+		for range map[bool]int{true: 1, false: 2}[bridge] {
+			got = append(got, next(t, s).Topic)
+		}
+		<-publishRetained(t, other, "p/a", "3").Done()
+		if m := next(t, s); m.Topic != "p/a" || m.Retain != flag || strings.Contains(strings.Join(got, " "), "p/own") == bridge {
+			t.Errorf("as a bridge %v: %+v after %v", bridge, m, got)
+		}
+		<-publishRetained(t, other, "p/a", "").Done()
+		s.Close(t.Context())
+		other.Close(t.Context())
+	}
+}
+
+func publishRetained(t *testing.T, s *Session, topic, payload string) Receipt {
+	t.Helper()
+	r, err := s.Publish(t.Context(), Message{Topic: topic, Payload: []byte(payload), QoS: 1, Retain: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
 func TestMosquittoLogin(t *testing.T) {
 	dir := t.TempDir()
 	users, password := filepath.Join(dir, "users"), filepath.Join(dir, "password")

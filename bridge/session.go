@@ -129,7 +129,7 @@ func (s *Session) options(password string) *mqtt.ClientOptions {
 		SetClientID(s.cfg.ClientID).
 		SetUsername(s.cfg.Username).
 		SetPassword(password).
-		SetProtocolVersion(4).
+		SetProtocolVersion(s.cfg.level()).
 		SetAutoReconnect(false).
 		SetConnectRetry(false).
 		SetCleanSession(true).

@@ -18,7 +18,7 @@ func (f *forward) canaryTopic() string { return f.cfg.Prefix + canaryName }
 func (f *forward) subscriptions() []bridge.Subscription {
 	own := []bridge.Subscription{{Filter: f.statusTopic(), QoS: 1}}
 	if f.cfg.Canary > 0 {
-		own = append(own, bridge.Subscription{Filter: f.canaryTopic(), QoS: 1})
+		own = append(own, bridge.Subscription{Filter: f.canaryFilter(), QoS: 1})
 	}
 	return append(f.cfg.Rules.Subscriptions(), own...)
 }
@@ -27,7 +27,11 @@ func (f *forward) subscriptions() []bridge.Subscription {
 // a broker that takes messages and does not deliver them, or one whose access rules deny them
 // without a word, is known within that time.
 func (f *forward) canary(ctx context.Context, s *bridge.Session) error {
-	if f.cfg.Canary == 0 || slices.Contains(s.Refused(), f.canaryTopic()) {
+	refused := slices.Contains(s.Refused(), f.canaryFilter())
+	if refused && f.cfg.Canary > 0 && f.as.unproven() {
+		return f.asClient("it refuses a subscription that is shared")
+	}
+	if f.cfg.Canary == 0 || refused {
 		<-ctx.Done()
 		return ctx.Err()
 	}
@@ -44,15 +48,11 @@ func (f *forward) canary(ctx context.Context, s *bridge.Session) error {
 			return ctx.Err()
 		}
 		next := time.After(f.cfg.Canary / 2)
-		payload := fmt.Sprintf(`{"boot":%q,"n":%d,"time":%q}`, f.g.boot, n, stamp(time.Now()))
-		message := bridge.Message{Topic: f.canaryTopic(), Payload: []byte(payload), QoS: 1}
-		if err := f.deliver(ctx, s, nil, tracked{key{topic: canaryName}, message}); err != nil {
+		back, err := f.sing(ctx, s, n, next)
+		if err != nil {
 			return err
 		}
-		if !f.echoed(ctx, payload, next) {
-			if ctx.Err() != nil {
-				return ctx.Err()
-			}
+		if !back {
 			f.routes(fmt.Sprintf("tcp up, mqtt up, route down: no echo of %s for %v: the broker takes messages and does not deliver them, "+
 				"or its access rules silently deny publishing or reading that topic", f.canaryTopic(), time.Since(heard).Round(time.Second)))
 			continue
@@ -65,6 +65,29 @@ func (f *forward) canary(ctx context.Context, s *bridge.Session) error {
 			return ctx.Err()
 		}
 	}
+}
+
+// sing publishes a canary and reports whether it has come back by the time that late ticks. As a bridge that never got
+// one back, it does not wait for so long: there is to be time for another session.
+func (f *forward) sing(ctx context.Context, s *bridge.Session, n int, late <-chan time.Time) (bool, error) {
+	payload := fmt.Sprintf(`{"boot":%q,"n":%d,"time":%q}`, f.g.boot, n, stamp(time.Now()))
+	message := bridge.Message{Topic: f.canaryTopic(), Payload: []byte(payload), QoS: 1}
+	if err := f.deliver(ctx, s, nil, tracked{key{topic: canaryName}, message}); err != nil {
+		return false, err
+	}
+	if f.as.unproven() {
+		late = time.After(f.cfg.Canary / 4)
+	}
+	switch back := f.echoed(ctx, payload, late); {
+	case ctx.Err() != nil:
+		return false, ctx.Err()
+	case !back && f.as.unproven():
+		return false, f.asClient("it does not give the canary back")
+	case back:
+		f.as.prove()
+		return true, nil
+	}
+	return false, nil
 }
 
 // echoed waits for a message to come back. When it does not, it takes the tick of late.

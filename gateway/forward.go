@@ -43,6 +43,7 @@ type forward struct {
 	state  *condition
 	park   *parking
 	echoes chan string
+	as     asBridge
 	stated chan struct{} // closed when this session has published all states
 
 	sent, failures atomic.Uint64
@@ -80,7 +81,7 @@ func (f *forward) config(url string) bridge.Config {
 	return bridge.Config{Name: f.cfg.Name, URL: url, ClientID: f.cfg.ClientID, Username: f.cfg.Username,
 		PasswordFile: f.cfg.PasswordFile, TLS: f.cfg.TLS, Keepalive: f.cfg.Keepalive, Dial: f.g.hw.Dial, Time: f.g.clock.now,
 		Will:      bridge.Message{Topic: f.statusTopic(), Payload: f.g.presence("offline", "lost"), QoS: 1, Retain: true},
-		Subscribe: f.subscriptions()}
+		Subscribe: f.subscriptions(), AsBridge: f.as.now}
 }
 
 // session is one connection: it returns when the first of its parts fails, and all of them are gone
@@ -89,7 +90,7 @@ func (f *forward) session(ctx context.Context, up func(...any)) error {
 	f.lasted = false
 	url, start := f.cfg.URLs[f.turn%len(f.cfg.URLs)], time.Now()
 	f.files, _ = f.stampFiles()
-	s, err := bridge.Connect(ctx, f.config(url), f.log)
+	s, err := f.dial(ctx, url)
 	if err != nil {
 		return err
 	}
@@ -142,7 +143,7 @@ func (f *forward) connected(url string, s *bridge.Session) {
 	f.g.uplinks.set(f.cfg.Name, true)
 	var filters []string
 	for _, filter := range s.Refused() {
-		if filter == f.canaryTopic() && f.cfg.Canary > 0 {
+		if filter == f.canaryFilter() && f.cfg.Canary > 0 {
 			f.state.routed("not checked", "the broker refuses the subscription to "+filter+": whether it routes is not known (`canary: 0` is not to ask)")
 			continue
 		}
@@ -305,8 +306,8 @@ func (f *forward) incoming(ctx context.Context, s *bridge.Session, m bridge.Mess
 // contradict says online again when somebody else's message, the late will of an earlier
 // connection as a rule, has put offline over it.
 func (f *forward) contradict(ctx context.Context, s *bridge.Session, m bridge.Message) {
-	if m.Retain || !strings.Contains(string(m.Payload), `"offline"`) {
-		return // what was retained before the birth is overwritten by it
+	if m.Retain && !f.as.now || !strings.Contains(string(m.Payload), `"offline"`) {
+		return // what was retained before the birth is overwritten by it; as a bridge we cannot tell
 	}
 	f.log.Debug("a last will was published over our presence; saying online again")
 	if _, err := s.Publish(ctx, bridge.Message{Topic: f.statusTopic(), Payload: f.g.presence("online", "started"), QoS: 1, Retain: true}); err != nil {

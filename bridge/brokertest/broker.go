@@ -25,6 +25,8 @@ type Behaviour struct {
 	Refuse    byte                               // code of the CONNACK, when not 0
 	Login     func(user, pass string) byte       // code of the CONNACK; nil: everybody may
 	Mute      bool                               // CONNECT is never answered
+	Bridges   bool                               // bit 7 of the protocol level is understood, and $share
+	NoBridges bool                               // CONNECT with that bit is refused
 	RefuseSub func(filter string) bool           // SUBACK 0x80
 	NoAck     bool                               // PUBLISH is taken and never acknowledged
 	AckTwice  bool                               // PUBACK is sent twice
@@ -224,7 +226,6 @@ func (b *Broker) route(p Publish) {
 			delete(b.retained, p.Topic)
 		}
 	}
-	p.Retain = false
 	for _, c := range b.clients {
 		c.deliver(p)
 	}

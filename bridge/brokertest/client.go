@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net"
 	"os"
+	"strings"
 	"sync"
 	"time"
 )
@@ -17,6 +18,7 @@ type client struct {
 	id   string // set by CONNECT; b.mu
 	will *Publish
 	subs []subscription // b.mu
+	kin  bool           // a bridge, as the broker understands it; b.mu
 	next uint16         // the last packet identifier used; b.mu
 	seen map[byte]int
 
@@ -203,9 +205,14 @@ func (c *client) connect(p Packet, how Behaviour) bool {
 	if code == 0 && how.Login != nil {
 		code = how.Login(con.Username, con.Password)
 	}
+	bridge := con.Level&0x80 != 0
+	if bridge && how.NoBridges {
+		code = 1
+	}
 	b := c.b
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	c.kin = bridge && how.Bridges
 	b.connects = append(b.connects, con)
 	b.change()
 	if how.Mute {
@@ -285,13 +292,16 @@ func (c *client) subscribe(p Packet, how Behaviour) bool {
 			continue
 		}
 		answer = append(answer, s.qos)
+		if rest, ok := strings.CutPrefix(s.filter, "$share/"); ok && how.Bridges {
+			_, s.filter, s.shared = strings.Cut(rest, "/")
+		}
 		granted = append(granted, s)
 	}
 	c.send(Append(nil, SUBACK, 0, answer))
 	c.subs = append(c.subs, granted...)
 	for _, m := range c.b.retained {
 		for _, s := range granted {
-			if Match(s.filter, m.Topic) {
+			if Match(s.filter, m.Topic) && !s.shared {
 				c.give(m, s.qos)
 			}
 		}
@@ -303,11 +313,14 @@ func (c *client) subscribe(p Packet, how Behaviour) bool {
 func (c *client) deliver(m Publish) {
 	qos, want := byte(0), false
 	for _, s := range c.subs {
+		if c.kin && m.Client == c.id && !s.shared {
+			continue
+		}
 		if Match(s.filter, m.Topic) {
 			qos, want = max(qos, s.qos), true
 		}
 	}
-	if want {
+	if m.Retain = m.Retain && c.kin; want {
 		c.give(m, qos)
 	}
 }

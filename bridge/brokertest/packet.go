@@ -165,13 +165,14 @@ func parsePublish(p Packet) (Publish, error) {
 type subscription struct {
 	filter string
 	qos    byte
+	shared bool
 }
 
 func parseSubscribe(p Packet) (id uint16, subs []subscription, err error) {
 	f := &fields{b: p.Body}
 	id = f.uint16()
 	for len(f.b) > 0 && !f.bad {
-		subs = append(subs, subscription{f.string(), f.byte()})
+		subs = append(subs, subscription{filter: f.string(), qos: f.byte()})
 	}
 	if f.bad || p.Flags != 2 || len(subs) == 0 {
 		return id, nil, fmt.Errorf("%w: SUBSCRIBE", errMalformed)

@@ -68,7 +68,7 @@ var ourWay = map[string]string{
 	"notifications": "gateway/status is always published", "notification_topic": "gateway/status is always published",
 	"notifications_local_only": "gateway/status is always published", "idle_timeout": "a bridge is always connected",
 	"threshold": "a bridge is always connected", "bridge_protocol_version": "MQTT 3.1.1 is spoken",
-	"bridge_attempt_unsubscribe": "nothing is unsubscribed", "try_private": "the flag for bridges is not used",
+	"bridge_attempt_unsubscribe": "nothing is unsubscribed", "try_private": "tried where a rule carries retain flags in",
 	"round_robin": "urls are tried in turn, with return to the first", "bridge_outgoing_retain": "what is retained is published as retained",
 	"bridge_max_packet_size": "a message that the broker does not take is held back", "bridge_reload_type": "connections are made anew as needed",
 	"bridge_tls_version": "TLS 1.2 or later is spoken", "local_clientid": "there is no local connection",

@@ -350,6 +350,7 @@ func TestOldCodes(t *testing.T) {
 		code   byte
 	}{
 		{open, string(connectPacket("", false)), 2}, {open, string(connectPacket("", true)), 0}, {open, nobody, 0}, {open, anna, 0},
+		{open, strings.Replace(string(connectPacket("", true)), "T\x04", "T\x84", 1), 1}, {open, strings.Replace(string(connectPacket("", true)), "T\x04", "T\x06", 1), 1},
 		{closed, string(connectPacket("", true)), 5}, {closed, nobody, 5}, {closed, anna, 5},
 	} {
 		c, answer := raw(t, step.b), make([]byte, 4)

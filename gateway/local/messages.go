@@ -173,7 +173,7 @@ func (h *hook) OnPacketEncode(cl *mqtt.Client, pk packets.Packet) packets.Packet
 	if pk.FixedHeader.Type != packets.Disconnect {
 		c.waitRoom()
 	}
-	if pk.FixedHeader.Type == packets.Connack && cl.Properties.ProtocolVersion < 5 {
+	if pk.FixedHeader.Type == packets.Connack && cl.Properties.ProtocolVersion != 5 {
 		pk.ReasonCode = oldCode(cl, pk.ReasonCode)
 	}
 	if isAck(pk.FixedHeader.Type) && pk.ReasonCode < packets.ErrUnspecifiedError.Code {
@@ -191,6 +191,8 @@ func oldCode(cl *mqtt.Client, code byte) byte {
 	switch {
 	case code < packets.ErrUnspecifiedError.Code:
 		return code
+	case cl.Properties.ProtocolVersion > 5: // also one of a bridge, which asks again without the bit that says so
+		return packets.Err3UnsupportedProtocolVersion.Code
 	case cl.Properties.Props.AssignedClientID != "" && !cl.Properties.Clean: // a session that nobody could come back to
 		return packets.Err3ClientIdentifierNotValid.Code
 	}

@@ -36,6 +36,7 @@ type Options struct {
 	MaxRate          int // 10,000 messages a second and client; who sends faster is read more slowly
 	MaxQueue         int // 500 messages with QoS > 0 that wait for a client, connected or not
 	MaxQueueBytes    int // 1 MiB of them
+	MaxQueuesBytes   int // 32 MiB for all clients together, with 1 KiB for each message; beyond it each has an even share
 	MaxSubscriptions int // 256 a client
 	MaxRetained      int // 10,000 messages
 	MaxRetainedBytes int // 16 MiB
@@ -53,6 +54,7 @@ func (o *Options) fill() {
 	set(&o.MaxRate, 10000)
 	set(&o.MaxQueue, 500)
 	set(&o.MaxQueueBytes, 1<<20)
+	set(&o.MaxQueuesBytes, 32<<20)
 	set(&o.MaxSubscriptions, 256)
 	set(&o.MaxRetained, 10000)
 	set(&o.MaxRetainedBytes, 16<<20)
@@ -87,6 +89,7 @@ type Broker struct {
 	out      outbox
 	order    atomic.Int64 // numbers messages, see hook.OnPublish
 	saying   atomic.Pointer[saying]
+	queues   queues
 	started  time.Time
 	sessions sessionFile
 
@@ -241,7 +244,7 @@ func (b *Broker) close() {
 		}
 		b.wg.Wait()
 		b.sessions.touch()
-		b.sessions.save(b.snapshot)
+		b.sessions.write(b.snapshot)
 		_ = b.srv.Close()
 	}()
 	select {

@@ -128,7 +128,7 @@ func (h *hook) OnACLCheck(cl *mqtt.Client, topic string, writing bool) bool {
 // full: more waits for the client's acknowledgement than may. The bytes are counted exactly only where a count that
 // never falls says that it might be so, and after that not for 100 ms.
 func (h *hook) full(cl *mqtt.Client, c *conn) bool {
-	limit := int64(h.b.opt.MaxQueueBytes)
+	limit := h.b.share()
 	if c.held.Load() <= limit {
 		return false
 	}
@@ -136,10 +136,7 @@ func (h *hook) full(cl *mqtt.Client, c *conn) bool {
 	if now < c.recheck.Load() {
 		return true
 	}
-	sum := int64(0)
-	for _, pk := range cl.State.Inflight.GetAll(false) {
-		sum += int64(len(pk.TopicName) + len(pk.Payload))
-	}
+	sum := queued(cl)
 	c.held.Store(sum)
 	if sum > limit {
 		c.recheck.Store(now + 100)
@@ -151,7 +148,8 @@ func (h *hook) full(cl *mqtt.Client, c *conn) bool {
 // OnQosPublish: a message waits for a client's acknowledgement, here or when it comes back.
 func (h *hook) OnQosPublish(cl *mqtt.Client, pk packets.Packet, sent int64, resends int) {
 	if c := connOf(cl); c != nil && pk.FixedHeader.Type == packets.Publish {
-		c.held.Add(int64(len(pk.TopicName) + len(pk.Payload)))
+		c.held.Add(sizeOf(pk))
+		h.b.queues.held.Add(sizeOf(pk))
 	}
 	if cl.Closed() {
 		h.b.sessions.touch()

@@ -145,7 +145,8 @@ func (b *Broker) sendPacket(cl *mqtt.Client, c *conn, pk packets.Packet) bool {
 	pk.PacketID = uint16(id)
 	cl.State.Inflight.Set(pk)
 	atomic.AddInt64(&b.srv.Info.Inflight, 1)
-	c.held.Add(int64(len(pk.TopicName) + len(pk.Payload)))
+	c.held.Add(sizeOf(pk))
+	b.queues.held.Add(sizeOf(pk))
 	if err := cl.WritePacket(pk); err != nil && !c.isClosed() { // too large for this client
 		if cl.State.Inflight.Delete(pk.PacketID) {
 			atomic.AddInt64(&b.srv.Info.Inflight, -1)

@@ -26,7 +26,7 @@ type kept struct {
 	until   time.Time // of an MQTT 5 message that expires
 }
 
-// overhead is what a retained message costs beside its topic and payload.
+// overhead is what a message that is retained, or waits, costs beside its topic and payload.
 const overhead = 1024
 
 func (k kept) size() int { return len(k.packet.TopicName) + len(k.packet.Payload) + overhead }

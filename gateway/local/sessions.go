@@ -3,6 +3,8 @@ package local
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
+	"io"
 	"io/fs"
 	"log/slog"
 	"os"
@@ -15,22 +17,23 @@ import (
 	"github.com/mochi-mqtt/server/v2/packets"
 )
 
-// sessionFile keeps persistent sessions over a restart: JSON, replaced in one step two seconds after something changed
-// and when the broker is closed,
+// sessionFile keeps persistent sessions over a restart: JSON, replaced in one step two seconds after something changed,
+// later where it is long, and when the broker is closed,
 //
 //	{"version":1,"sessions":[{"id":"...","user":"...","protocol":4,"expiry":0,
 //	  "subscriptions":[{"filter":"a/#","qos":1,...}],
 //	  "messages":[{"id":7,"topic":"a/b","payload":"BASE64","qos":1,"retain":false}]}]}
 //
 // Messages are those with QoS > 0 that wait for a client that is away, in order. While a client is here its messages
-// are not written: they change too often for an SD card. A crash loses at most the last two seconds; a file that is
-// damaged is set aside.
+// are not written: they change too often for an SD card. A crash loses at most the last two seconds, and one more for
+// each MiB of the file; a file that is damaged is set aside.
 type sessionFile struct {
 	file  string
 	log   *slog.Logger
 	dirty atomic.Bool
 	mu    sync.Mutex
-	bad   bool // the last attempt to write failed
+	next  time.Time // not written before
+	bad   bool      // the last attempt to write failed
 	read  *restored
 }
 
@@ -75,23 +78,53 @@ type restored struct {
 // touch notes that the file is out of date.
 func (s *sessionFile) touch() { s.dirty.Store(true) }
 
-// save writes the file if it is out of date. A disk that does not take it is reported once.
+// save is called every two seconds, and writes the file if it is out of date: at most a MiB a second on the average.
 func (s *sessionFile) save(snapshot func() savedSessions) {
+	s.mu.Lock()
+	soon := time.Now().Before(s.next)
+	s.mu.Unlock()
+	if !soon {
+		s.write(snapshot)
+	}
+}
+
+// write writes the file if it is out of date. A disk that does not take it is reported once.
+func (s *sessionFile) write(snapshot func() savedSessions) {
 	if s.file == "" || !s.dirty.Swap(false) {
 		return
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	data, err := json.Marshal(snapshot())
-	if err == nil {
-		err = replaceFile(s.file, data)
-	}
+	size := 0
+	err := replaceFile(s.file, func(w io.Writer) (err error) {
+		size, err = snapshot().writeTo(w)
+		return err
+	})
+	s.next = time.Now().Add(time.Duration(size>>20) * time.Second)
 	if err != nil && !s.bad {
 		s.log.Warn("local broker: cannot keep the sessions", "error", err)
 	}
 	if s.bad = err != nil; s.bad {
 		s.touch()
 	}
+}
+
+// writeTo writes one session after the other: all of them together in JSON would take several times the memory.
+func (all savedSessions) writeTo(w io.Writer) (int, error) {
+	size, err := fmt.Fprintf(w, `{"version":%d,"sessions":[`, all.Version)
+	for i, one := range all.Sessions {
+		data, bad := json.Marshal(one)
+		if i > 0 {
+			data = append([]byte{','}, data...)
+		}
+		n, no := w.Write(data)
+		size, err = size+n, errors.Join(err, bad, no)
+		if err != nil {
+			return size, err
+		}
+	}
+	n, no := io.WriteString(w, "]}")
+	return size + n, errors.Join(err, no)
 }
 
 func (b *Broker) snapshot() savedSessions {

@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"hash"
+	"io"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -178,14 +179,14 @@ func (u *Users) Save(file string) error {
 			text.WriteString(line + "\n")
 		}
 	}
-	if err := replaceFile(file, text.Bytes()); err != nil {
+	if err := replaceFile(file, func(w io.Writer) error { _, err := text.WriteTo(w); return err }); err != nil {
 		return fmt.Errorf("local: users: %w", err)
 	}
 	return nil
 }
 
 // replaceFile writes a file so that, whatever happens, either the old or the new content is there.
-func replaceFile(file string, data []byte) error {
+func replaceFile(file string, write func(io.Writer) error) error {
 	f, err := os.CreateTemp(filepath.Dir(file), "."+filepath.Base(file)+".*")
 	if err != nil {
 		return err
@@ -197,8 +198,7 @@ func replaceFile(file string, data []byte) error {
 	} else {
 		_ = f.Chmod(0o640)
 	}
-	_, err = f.Write(data)
-	if err == nil {
+	if err = write(f); err == nil {
 		err = f.Sync()
 	}
 	if e := f.Close(); err == nil {

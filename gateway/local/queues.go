@@ -1,0 +1,51 @@
+package local
+
+import (
+	"sync/atomic"
+	"time"
+
+	mqtt "github.com/mochi-mqtt/server/v2"
+	"github.com/mochi-mqtt/server/v2/packets"
+)
+
+// queues is what waits for the acknowledgement of all clients together, those that are away included: many sleepers, each
+// within its own bounds, would fill the memory. Like conn.held, it never falls by itself and is counted where it matters.
+type queues struct {
+	held    atomic.Int64
+	recheck atomic.Int64 // not before this time, in ms of the broker's life
+}
+
+// share is how many bytes may wait for one client, as sizeOf counts them: beyond the bound for all, an even part of that.
+func (b *Broker) share() int64 {
+	one, all := int64(b.opt.MaxQueueBytes+b.opt.MaxQueue*overhead), int64(b.opt.MaxQueuesBytes)
+	if b.queues.held.Load() > all {
+		b.recount()
+	}
+	if b.queues.held.Load() <= all {
+		return one
+	}
+	return min(one, all/int64(max(1, b.srv.Clients.Len())))
+}
+
+// recount counts what waits, once a second at most.
+func (b *Broker) recount() {
+	now, at := time.Since(b.started).Milliseconds(), b.queues.recheck.Load()
+	if now < at || !b.queues.recheck.CompareAndSwap(at, now+1000) {
+		return
+	}
+	sum := int64(0)
+	for _, cl := range b.srv.Clients.GetAll() {
+		sum += queued(cl)
+	}
+	b.queues.held.Store(sum)
+}
+
+func queued(cl *mqtt.Client) (sum int64) {
+	for _, pk := range cl.State.Inflight.GetAll(false) {
+		sum += sizeOf(pk)
+	}
+	return sum
+}
+
+// sizeOf is what a message that waits costs.
+func sizeOf(pk packets.Packet) int64 { return int64(len(pk.TopicName) + len(pk.Payload) + overhead) }

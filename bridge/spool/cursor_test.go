@@ -46,6 +46,33 @@ func TestCursorRanges(t *testing.T) {
 	}
 }
 
+// Acknowledgements that come together are taken together; those of what is not there, not.
+func TestAckTogether(t *testing.T) {
+	s := mustOpen(t, newDisk(), small)
+	defer s.Close()
+	mustAppend(t, s, 1, 400)
+	r, err := s.Reader("r")
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := s.Stats().Records
+	var all []uint64
+	for seq := uint64(300); seq > 0; seq-- {
+		all = append(all, seq)
+	}
+	r.Ack(append(all, 0, 401, 305)...)
+	mustAppend(t, s, 401, 401)
+	if n := r.Waiting(); n != 100 {
+		t.Errorf("%d wait", n)
+	}
+	if after := s.Stats().Records; after > before-200 {
+		t.Errorf("%d records after what was delivered is gone, of %d", after, before)
+	}
+	if got := drain(t, s, "r"); got[0] != 301 || slices.Contains(got, 305) || len(got) != 100 {
+		t.Errorf("%d are left", got)
+	}
+}
+
 // Cursors are saved once a second, and reach the disk within twenty more. A kill costs a second, a power cut 21, and none
 // costs a record.
 func TestCursorSaved(t *testing.T) {

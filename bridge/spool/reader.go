@@ -62,17 +62,18 @@ func (r *Reader) Close() {
 	r.live.close()
 }
 
-// Ack notes that the record seq was delivered, in any order.
-func (r *Reader) Ack(seq uint64) {
+// Ack notes that records were delivered, in any order.
+func (r *Reader) Ack(seqs ...uint64) {
 	s := r.spool
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if seq == 0 || seq > s.synced {
-		return
-	}
 	low := r.cursor.low()
-	r.cursor.ack(seq, seq)
-	s.touchCursors()
+	for _, seq := range seqs {
+		if seq > 0 && seq <= s.synced {
+			r.cursor.ack(seq, seq)
+			s.touchCursors()
+		}
+	}
 	if r.cursor.low() != low {
 		s.releaseLocked()
 	}

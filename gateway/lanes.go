@@ -14,6 +14,9 @@ const (
 	// they are the most that is sent again after a loss.
 	liveWindow    = 50
 	backlogWindow = 100
+
+	ackBatch  = 50   // acknowledgements that the spool is told of at once, at most
+	maxRoutes = 1000 // topics whose way a lane remembers
 )
 
 // lane is one of the two ways records go: what comes in now, and what waited. They share the
@@ -24,6 +27,29 @@ type lane struct {
 	historical bool
 	window     int
 	pace       *throttle // nil: none
+	routes     routes
+}
+
+// routes is where the rules send the topics that a lane has met.
+type routes map[string]route
+
+type route struct {
+	remote string
+	rule   bridge.Rule
+	ok     bool
+}
+
+// of gives where a topic goes. The topics of motes come again and again; when they are many all are forgotten.
+func (r routes) of(topic string, rules bridge.Rules) route {
+	to, known := r[topic]
+	if !known {
+		to.remote, to.rule, to.ok = rules.OutBy(topic)
+		if len(r) >= maxRoutes {
+			clear(r)
+		}
+		r[topic] = to
+	}
+	return to
 }
 
 // flight is a record on its way.
@@ -41,7 +67,8 @@ func (f *forward) lanes() []lane {
 		tick = time.Tick(time.Second / time.Duration(f.cfg.BacklogRate))
 	}
 	backlog := func(ctx context.Context) (spool.Record, bool, error) { return f.nextBacklog(ctx, tick) }
-	return []lane{{next: f.nextLive, window: liveWindow}, {next: backlog, historical: true, window: backlogWindow, pace: newThrottle()}}
+	return []lane{{next: f.nextLive, window: liveWindow, routes: routes{}},
+		{next: backlog, historical: true, window: backlogWindow, pace: newThrottle(), routes: routes{}}}
 }
 
 func (f *forward) nextLive(ctx context.Context) (spool.Record, bool, error) {
@@ -79,21 +106,22 @@ func (f *forward) records(ctx context.Context, s *bridge.Session, l lane, sent c
 		if err != nil || !more {
 			return err
 		}
-		f.mark.beat()
-		m, ok := f.outgoing(r, l.historical)
+		m, ok := f.outgoing(r, l)
 		if !ok {
 			f.reader.Ack(r.Seq)
+			f.mark.beat()
 			continue
 		}
 		k := key{r.Seq, r.Topic}
 		if f.park.holds(k) {
+			f.mark.beat()
 			continue // not acknowledged: it stays on the disk
 		}
 		size := len(m.Topic) + len(m.Payload) + packetOverhead
-		if err := l.pace.enter(ctx, size); err != nil {
+		start, err := l.pace.enter(ctx, size)
+		if err != nil {
 			return err
 		}
-		start := time.Now()
 		receipt, err := f.newest.publish(m, r.Seq, func(m bridge.Message) (bridge.Receipt, error) {
 			return f.park.publish(ctx, s, k, m)
 		})
@@ -105,13 +133,13 @@ func (f *forward) records(ctx context.Context, s *bridge.Session, l lane, sent c
 }
 
 // outgoing makes the remote message of a record; not ok when no rule carries it over this bridge.
-func (f *forward) outgoing(r spool.Record, historical bool) (bridge.Message, bool) {
-	remote, rule, ok := f.cfg.Rules.OutBy(r.Topic)
-	if !ok {
+func (f *forward) outgoing(r spool.Record, l lane) (bridge.Message, bool) {
+	to := l.routes.of(r.Topic, f.cfg.Rules)
+	if !to.ok {
 		return bridge.Message{}, false
 	}
 	f.g.dates.again(&r)
-	m, err := render(r, historical)
+	m, err := render(r, l.historical)
 	if err != nil {
 		f.log.Error("left out", "error", err)
 		return bridge.Message{}, false
@@ -119,23 +147,41 @@ func (f *forward) outgoing(r spool.Record, historical bool) (bridge.Message, boo
 	if m.from == f.cfg.Name {
 		return bridge.Message{}, false
 	}
-	return bridge.Message{Topic: remote, Payload: m.payload, QoS: rule.QoS, Retain: f.retained(r, m.retain, remote, rule)}, true
+	return bridge.Message{Topic: to.remote, Payload: m.payload, QoS: to.rule.QoS, Retain: f.retained(r, m.retain, to.remote, to.rule)}, true
 }
 
-// acknowledged moves the cursor with each PUBACK. After the first failure it only drains.
+// acknowledged moves the cursor with the PUBACKs: at once, but in one go for those that have come
+// together. After the first failure it only drains.
 func (f *forward) acknowledged(l lane, sent <-chan flight) error {
 	var first error
+	var seqs []uint64
 	for fl := range sent {
-		<-fl.receipt.Done()
+		select {
+		case <-fl.receipt.Done():
+		default:
+			seqs = f.delivered(seqs)
+			<-fl.receipt.Done()
+		}
 		if err := fl.receipt.Err(); err != nil {
 			first = errors.Join(first, err)
 			continue
 		}
 		l.pace.left(fl.size, time.Since(fl.sent))
 		f.park.arrived(fl.key)
-		f.reader.Ack(fl.seq)
-		f.mark.beat()
-		f.sent.Add(1)
+		if seqs = append(seqs, fl.seq); len(seqs) >= ackBatch || len(sent) == 0 {
+			seqs = f.delivered(seqs)
+		}
 	}
+	f.delivered(seqs)
 	return first
+}
+
+// delivered is told of records that the broker has, and gives the room of their list.
+func (f *forward) delivered(seqs []uint64) []uint64 {
+	if len(seqs) > 0 {
+		f.reader.Ack(seqs...)
+		f.mark.beat()
+		f.sent.Add(uint64(len(seqs)))
+	}
+	return seqs[:0]
 }

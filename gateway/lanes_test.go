@@ -229,14 +229,34 @@ func TestBacklogRetained(t *testing.T) {
 	})
 }
 
+// A lane finds the same way for a topic again, also when it has forgotten it.
+func TestRoutes(t *testing.T) {
+	rules := bridge.Rules{{Pattern: "b/#", Direction: bridge.Out, QoS: 2, RemotePrefix: "far/"}}
+	ways := routes{}
+	for i := range 3 * maxRoutes {
+		for range 2 {
+			topic := fmt.Sprint("b/", i)
+			if to := ways.of(topic, rules); !to.ok || to.remote != "far/"+topic || to.rule.QoS != 2 {
+				t.Fatalf("%s: %+v", topic, to)
+			}
+			if to := ways.of(fmt.Sprint("a/", i), rules); to.ok {
+				t.Fatalf("a/%d: %+v", i, to)
+			}
+		}
+	}
+	if len(ways) > maxRoutes {
+		t.Errorf("%d are remembered", len(ways))
+	}
+}
+
 func TestThrottle(t *testing.T) {
 	p := newThrottle()
-	if err := p.enter(t.Context(), 10*firstPace); err != nil {
+	if _, err := p.enter(t.Context(), 10*firstPace); err != nil {
 		t.Fatal(err) // a single message always may
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := p.enter(ctx, 1); err == nil {
+	if _, err := p.enter(ctx, 1); err == nil {
 		t.Error("two messages beyond the window")
 	}
 	p.left(10*firstPace, 50*time.Millisecond)

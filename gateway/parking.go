@@ -118,22 +118,20 @@ func (p *parking) due() time.Duration {
 // publish gives a message to the session. While one is suspected it returns only when the broker
 // has acknowledged it or the session is over.
 func (p *parking) publish(ctx context.Context, s *bridge.Session, k key, m bridge.Message) (bridge.Receipt, error) {
-	p.mu.Lock()
-	alone := p.alone
-	p.mu.Unlock()
-	if alone {
-		select {
-		case p.turn <- struct{}{}:
-			defer func() { <-p.turn }()
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		}
+	if !p.depart(k) {
+		return s.Publish(ctx, m)
+	}
+	select {
+	case p.turn <- struct{}{}:
+		defer func() { <-p.turn }()
+	case <-ctx.Done():
+		return nil, ctx.Err()
 	}
 	p.mu.Lock()
 	p.flying = append(p.flying, k)
 	p.mu.Unlock()
 	r, err := s.Publish(ctx, m)
-	if err != nil || !alone {
+	if err != nil {
 		return r, err
 	}
 	select {
@@ -144,6 +142,16 @@ func (p *parking) publish(ctx context.Context, s *bridge.Session, k key, m bridg
 	case <-ctx.Done():
 	}
 	return r, nil
+}
+
+// depart notes that a message is on its way, unless it has to go alone.
+func (p *parking) depart(k key) (alone bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.alone {
+		p.flying = append(p.flying, k)
+	}
+	return p.alone
 }
 
 // arrived notes that the broker has acknowledged a message. It may be told twice.

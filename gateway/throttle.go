@@ -44,27 +44,28 @@ type throttle struct {
 
 func newThrottle() *throttle { return &throttle{window: firstPace, room: make(chan struct{}, 1)} }
 
-// enter waits until size bytes more may be on their way. A single message always may. It is for
-// one goroutine.
-func (p *throttle) enter(ctx context.Context, size int) error {
-	if p == nil {
-		return nil
-	}
+// enter waits until size bytes more may be on their way, and gives when they were let go. A single
+// message always may. It is for one goroutine.
+func (p *throttle) enter(ctx context.Context, size int) (time.Time, error) {
 	for {
+		now := time.Now()
+		if p == nil {
+			return now, nil
+		}
 		p.mu.Lock()
-		p.alone = p.alone || time.Since(p.measured) >= measureAfter
+		p.alone = p.alone || now.Sub(p.measured) >= measureAfter
 		if p.flying == 0 || !p.alone && p.flying+size <= p.window {
 			p.flying += size
 			p.probing = p.alone
 			p.mu.Unlock()
-			return nil
+			return now, nil
 		}
 		p.full = !p.alone
 		p.mu.Unlock()
 		select {
 		case <-p.room:
 		case <-ctx.Done():
-			return ctx.Err()
+			return now, ctx.Err()
 		}
 	}
 }

@@ -15,8 +15,7 @@ const (
 // echoes remembers what was published to topics that are subscribed to as well: MQTT 3.1.1 brokers return those, and a
 // command carried both ways would be obeyed twice.
 type echoes struct {
-	filters []Subscription
-	seed    maphash.Seed
+	seed maphash.Seed
 
 	mu   sync.Mutex
 	sent []echo // in order of time
@@ -27,9 +26,7 @@ type echo struct {
 	at  time.Time
 }
 
-func newEchoes(filters []Subscription) *echoes {
-	return &echoes{filters: filters, seed: maphash.MakeSeed()}
-}
+func newEchoes() *echoes { return &echoes{seed: maphash.MakeSeed()} }
 
 func (e *echoes) sum(m Message) uint64 {
 	var h maphash.Hash
@@ -40,11 +37,8 @@ func (e *echoes) sum(m Message) uint64 {
 	return h.Sum64()
 }
 
-// note remembers m, when it will come back.
+// note remembers m, which will come back.
 func (e *echoes) note(m Message) {
-	if !slices.ContainsFunc(e.filters, func(s Subscription) bool { return Match(s.Filter, m.Topic) }) {
-		return
-	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.forget()

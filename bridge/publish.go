@@ -5,13 +5,17 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
 	mqtt "github.com/eclipse/paho.mqtt.golang"
 )
 
-const maxBody = 268435455 // bytes of a packet after its fixed header; MQTT 3.1.1 section 2.2.3
+const (
+	maxBody   = 268435455 // bytes of a packet after its fixed header; MQTT 3.1.1 section 2.2.3
+	maxTopics = 1000      // remembered of those published to
+)
 
 // Receipt tells what became of a publish.
 type Receipt interface {
@@ -47,13 +51,21 @@ func (r *receipt) isDone() bool {
 // to be sent; how many messages may be unacknowledged is the caller's to limit (MQTT has 65535 identifiers). With an error,
 // nothing was sent, or the session has ended. Safe for concurrent use; messages leave in the order that calls return.
 func (s *Session) Publish(ctx context.Context, m Message) (Receipt, error) {
-	if err := checkPublish(m); err != nil {
-		return nil, fmt.Errorf("bridge: publish: %w", err)
+	if m.QoS > 2 || len(m.Payload) > maxBody-len(m.Topic)-4 {
+		return nil, fmt.Errorf("bridge: publish: %s with qos %d and %d bytes; MQTT has qos 0 to 2 and 256 MiB", m.Topic, m.QoS, len(m.Payload))
 	}
-	if err := s.await(ctx, s.turn, nil); err != nil {
-		return nil, err
+	select {
+	case s.turn <- struct{}{}:
+	default:
+		if err := s.await(ctx, s.turn, nil); err != nil {
+			return nil, err
+		}
 	}
 	defer func() { <-s.turn }()
+	returns, err := s.returns(m.Topic)
+	if err != nil {
+		return nil, fmt.Errorf("bridge: publish: %w", err)
+	}
 	for s.wire.waiting() >= highWater {
 		if err := s.await(ctx, nil, s.wire.room); err != nil {
 			return nil, err
@@ -62,7 +74,9 @@ func (s *Session) Publish(ctx context.Context, m Message) (Receipt, error) {
 	if err := s.over(ctx); err != nil {
 		return nil, err
 	}
-	s.echoes.note(m)
+	if returns {
+		s.echoes.note(m)
+	}
 	r := &receipt{s.client.Publish(m.Topic, m.QoS, m.Retain, bytes.Clone(m.Payload)), s}
 	if m.QoS == 0 {
 		select {
@@ -81,14 +95,20 @@ func (s *Session) Publish(ctx context.Context, m Message) (Receipt, error) {
 	return r, nil
 }
 
-func checkPublish(m Message) error {
-	if err := ValidTopic(m.Topic); err != nil {
-		return err
+// returns reports whether the broker sends back what is published to topic; an error when nothing can be. The caller has
+// the turn.
+func (s *Session) returns(topic string) (bool, error) {
+	if back, known := s.topics[topic]; known {
+		return back, nil
 	}
-	if m.QoS > 2 || len(m.Payload) > maxBody-len(m.Topic)-4 {
-		return fmt.Errorf("%s with qos %d and %d bytes; MQTT has qos 0 to 2 and 256 MiB", m.Topic, m.QoS, len(m.Payload))
+	if err := ValidTopic(topic); err != nil {
+		return false, err
 	}
-	return nil
+	if len(s.topics) >= maxTopics {
+		clear(s.topics)
+	}
+	s.topics[topic] = slices.ContainsFunc(s.cfg.Subscribe, func(f Subscription) bool { return Match(f.Filter, topic) })
+	return s.topics[topic], nil
 }
 
 // await waits for give to take something, or for take to give, and returns what ended it before.
@@ -109,12 +129,11 @@ func (s *Session) await(ctx context.Context, give chan<- struct{}, take <-chan s
 
 // over returns why nothing can be published any more, nil when it can.
 func (s *Session) over(ctx context.Context) error {
-	select {
-	case <-s.closing:
+	if closed(s.closing) {
 		return ErrClosed
-	case <-s.dead:
+	}
+	if closed(s.dead) {
 		return s.lostError()
-	default:
 	}
 	if ctx.Err() != nil {
 		return fmt.Errorf("bridge: publish: %w", context.Cause(ctx))

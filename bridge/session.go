@@ -39,12 +39,13 @@ type Session struct {
 	refused  []string
 	started  time.Time
 	messages chan Message
-	full     bool          // the last message did not fit; only the client's dispatcher uses it
-	turn     chan struct{} // holds one while somebody gives a packet to the client
-	closing  chan struct{} // closed when Close begins
-	dead     chan struct{} // closed with err
-	gone     chan struct{} // closed when the client's goroutines have ended
-	done     chan struct{} // closed when everything has ended
+	full     bool            // the last message did not fit; only the client's dispatcher uses it
+	turn     chan struct{}   // holds one while somebody gives a packet to the client
+	topics   map[string]bool // that can be published to: whether what is comes back; guarded by the turn
+	closing  chan struct{}   // closed when Close begins
+	dead     chan struct{}   // closed with err
+	gone     chan struct{}   // closed when the client's goroutines have ended
+	done     chan struct{}   // closed when everything has ended
 
 	mu       sync.Mutex
 	err      error // why it ended
@@ -93,7 +94,7 @@ func Connect(ctx context.Context, cfg Config, log *slog.Logger) (*Session, error
 
 func newSession(cfg Config, log *slog.Logger, l *line) *Session {
 	s := &Session{
-		cfg: cfg, log: log, certs: l.certs, echoes: newEchoes(cfg.Subscribe), started: time.Now(),
+		cfg: cfg, log: log, certs: l.certs, echoes: newEchoes(), topics: map[string]bool{}, started: time.Now(),
 		messages: make(chan Message, waitingMessages),
 		turn:     make(chan struct{}, 1), closing: make(chan struct{}),
 		dead: make(chan struct{}), gone: make(chan struct{}), done: make(chan struct{}),

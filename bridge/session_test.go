@@ -172,6 +172,23 @@ func TestPublishInvalid(t *testing.T) {
 	})
 }
 
+// Of many topics some are forgotten; one that is not valid is refused each time.
+func TestManyTopics(t *testing.T) {
+	bubble(t, func(t *testing.T, b *brokertest.Broker, cfg Config) {
+		s := connect(t, cfg)
+		defer s.Close(t.Context())
+		for i := range maxTopics + 100 {
+			publish(t, s, fmt.Sprint("t/", i), "", 0)
+			if _, err := s.Publish(t.Context(), Message{Topic: "a/+"}); err == nil {
+				t.Fatal("took a wildcard")
+			}
+		}
+		if n := len(s.topics); n > maxTopics {
+			t.Errorf("%d are remembered", n)
+		}
+	})
+}
+
 // A message that is in doubt is never reported as delivered.
 func TestLossInFlight(t *testing.T) {
 	bubble(t, func(t *testing.T, b *brokertest.Broker, cfg Config) {

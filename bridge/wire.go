@@ -128,8 +128,9 @@ func (w *wire) write() {
 				if err != ErrStuck {
 					w.lastWords()
 				}
-				w.close(err)
-				w.fail(err)
+				if w.close(err) == nil { // else the reader has met it first, and tells
+					w.fail(err)
+				}
 				return
 			}
 		}

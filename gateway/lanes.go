@@ -15,7 +15,7 @@ const (
 	liveWindow    = 50
 	backlogWindow = 100
 
-	ackBatch  = 50   // acknowledgements that the spool is told of at once, at most
+	ackBatch  = 20   // acknowledgements that the spool is told of at once, at most
 	maxRoutes = 1000 // topics whose way a lane remembers
 )
 

@@ -7,6 +7,7 @@ import (
 	"hash/crc32"
 	"slices"
 	"sort"
+	"sync"
 	"time"
 )
 
@@ -19,7 +20,8 @@ const (
 	savedRanges = 64  // ranges of a cursor that are saved
 	knownRanges = 4096
 	saveEvery   = time.Second
-	flushEvery  = 20 * time.Second // a power cut repeats at most what was acknowledged since; a crash, a second's worth
+	saveAfter   = 20               // acknowledgements of a reader: so many a crash may repeat, and those in flight
+	flushEvery  = 20 * time.Second // a power cut repeats at most what was acknowledged since
 )
 
 var cursorMagic = []byte("mgcursor")
@@ -29,6 +31,8 @@ type cursor struct {
 	acked  spans
 	opened int  // readers of this name that are open
 	listed bool // named by Options.Readers
+
+	unsaved int // acknowledgements since it was written last
 }
 
 func (c *cursor) inForce() bool { return c.opened > 0 || c.listed }
@@ -115,17 +119,19 @@ func (s *Spool) setReaders(names []string) {
 // savedCursors is the state of their file. Its two slots take turns, but only when the one that was written last is on the
 // disk: a power cut leaves one of them whole.
 type savedCursors struct {
-	// Guarded by the lock.
+	// Guarded by the spool's lock.
 	dirty bool
 
-	// The housekeeper's.
+	mu      sync.Mutex // guards what follows; held while the file is written; taken before the spool's lock
 	f       file
 	next    uint64 // sequence that it says comes next
 	serial  uint64
 	slot    int64
 	written bool // since the last flush
 	flushed time.Time
-	at      time.Time
+
+	// The housekeeper's.
+	at time.Time
 }
 
 // touchCursors has them saved within a second. The lock is held.

@@ -73,8 +73,8 @@ func TestAckTogether(t *testing.T) {
 	}
 }
 
-// Cursors are saved once a second, and reach the disk within twenty more. A kill costs a second, a power cut 21, and none
-// costs a record.
+// Cursors are saved once a second, and reach the disk within twenty more. A kill costs a second at most, a power cut 21, none
+// a record.
 func TestCursorSaved(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newDisk()
@@ -106,6 +106,33 @@ func TestCursorSaved(t *testing.T) {
 		}
 		if st := s.Stats(); st.Written.Cursors > 32*(slotHead+20) {
 			t.Fatalf("%+v", st)
+		}
+		mustClose(t, s)
+	})
+}
+
+// However fast a reader acknowledges, a kill costs no more than saveAfter, and nothing is flushed for it.
+func TestCursorKilledInAHurry(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDisk()
+		s := mustOpen(t, d, small)
+		mustAppend(t, s, 1, 400)
+		r, err := s.Reader("r")
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(2 * saveEvery)
+		flushes := s.Stats().Syncs
+		for rec, ok := r.NextBacklog(); ok; rec, ok = r.NextBacklog() {
+			r.Ack(rec.Seq)
+			killed := mustOpen(t, d.kill(), small)
+			if low := killed.cursors["r"].low(); low > rec.Seq || low+saveAfter <= rec.Seq {
+				t.Errorf("killed at %d: at %d", rec.Seq, low)
+			}
+			mustClose(t, killed)
+		}
+		if n := s.Stats().Syncs - flushes; n != 0 {
+			t.Errorf("%d flushes", n)
 		}
 		mustClose(t, s)
 	})

@@ -25,11 +25,11 @@ func (s *Spool) keepLoop() {
 				save.Reset(max(0, saveEvery-time.Since(s.saved.at)))
 			}
 		case <-save.C:
-			err := s.saveCursors(false)
+			unflushed, err := s.saveCursors(false)
 			s.note("save cursors", err)
 			if err != nil {
 				save.Reset(saveEvery)
-			} else if s.saved.written {
+			} else if unflushed {
 				save.Reset(flushEvery)
 			}
 		case <-age.C:
@@ -91,18 +91,19 @@ func (s *Spool) prepare() {
 	s.note("make a spare segment", err)
 }
 
-// saveCursors writes the cursors, and flushes them when it is time or asked for.
-func (s *Spool) saveCursors(flush bool) error {
+// saveCursors writes the cursors if they have changed, and flushes them when it is time or asked for. It gives whether
+// something waits to be flushed.
+func (s *Spool) saveCursors(flush bool) (unflushed bool, err error) {
 	c := &s.saved
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	s.mu.Lock()
 	dirty := c.dirty || flush && s.synced+1 != c.next
 	c.dirty = false
-	next, cursors := s.synced+1, s.cursorsToSave()
 	s.mu.Unlock()
 	c.at = time.Now()
-	var err error
 	if dirty {
-		err = s.writeCursors(next, cursors)
+		err = s.writeCursors()
 	}
 	if err == nil && c.written && (flush || time.Since(c.flushed) >= flushEvery) {
 		err = s.flushCursors()
@@ -113,7 +114,23 @@ func (s *Spool) saveCursors(flush bool) error {
 		c.dirty = true
 		s.mu.Unlock()
 	}
-	return err
+	return c.written, err
+}
+
+// hurryCursors writes the cursors ahead of their time, into the system's memory: it costs the disk nothing, and outlives a
+// killed process.
+func (s *Spool) hurryCursors() {
+	s.saved.mu.Lock()
+	defer s.saved.mu.Unlock()
+	s.mu.Lock()
+	closed := s.closed
+	s.mu.Unlock()
+	if closed {
+		return
+	}
+	if err := s.writeCursors(); err != nil {
+		s.note("save cursors", errors.Join(err, s.closeCursors()))
+	}
 }
 
 // cursorsToSave copies the lowest ranges of each cursor, and forgets those that are not in force and point to nothing. The
@@ -129,13 +146,17 @@ func (s *Spool) cursorsToSave() map[string]spans {
 			delete(s.cursors, name)
 			continue
 		}
+		c.unsaved = 0
 		all[name] = slices.Clone(c.acked[:min(len(c.acked), 1+savedRanges)])
 	}
 	return all
 }
 
-func (s *Spool) writeCursors(next uint64, cursors map[string]spans) error {
+func (s *Spool) writeCursors() error {
 	c := &s.saved
+	s.mu.Lock()
+	next, cursors := s.synced+1, s.cursorsToSave()
+	s.mu.Unlock()
 	if c.f == nil {
 		f, err := s.dir.open(cursorFile, toWrite)
 		if err != nil {

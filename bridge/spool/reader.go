@@ -64,6 +64,13 @@ func (r *Reader) Close() {
 
 // Ack notes that records were delivered, in any order.
 func (r *Reader) Ack(seqs ...uint64) {
+	if r.acked(seqs) >= saveAfter {
+		r.spool.hurryCursors()
+	}
+}
+
+// acked gives how many acknowledgements are not yet written down.
+func (r *Reader) acked(seqs []uint64) int {
 	s := r.spool
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -71,12 +78,14 @@ func (r *Reader) Ack(seqs ...uint64) {
 	for _, seq := range seqs {
 		if seq > 0 && seq <= s.synced {
 			r.cursor.ack(seq, seq)
+			r.cursor.unsaved++
 			s.touchCursors()
 		}
 	}
 	if r.cursor.low() != low {
 		s.releaseLocked()
 	}
+	return r.cursor.unsaved
 }
 
 // Next gives the next record of the backlog, then of what came since, and waits for one. What it gives stays valid until

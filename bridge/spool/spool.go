@@ -250,7 +250,8 @@ func (s *Spool) shut() error {
 	if len(s.pending) > 0 {
 		errs = append(errs, fmt.Errorf("spool: %d appends that came back late are not on the disk: %w", len(s.pending), s.failed))
 	}
-	errs = append(errs, s.saveCursors(true), s.closeCursors(), s.held.Close())
+	_, err := s.saveCursors(true)
+	errs = append(errs, err, s.closeCursors(), s.held.Close())
 	return errors.Join(errs...)
 }
 

@@ -23,6 +23,7 @@ type reading struct {
 	Seq         uint64
 	TimeQuality string `json:"time_quality"`
 	Manager     string
+	Historical  bool
 	mac         string
 }
 

@@ -77,6 +77,7 @@ type Gateway struct {
 	pulse     pulse
 	spoolMark *mark
 	spoolSeen uint64 // the next sequence number at the last look
+	spoolBad  bool   // the disk was in trouble then
 
 	breaker *breaker
 	clock   *goodClock
@@ -140,6 +141,7 @@ func (g *Gateway) openSpool() error {
 	g.intake = &intake{spool: sp, hub: g.hub, dates: g.dates, log: g.log, link: g.links.add("spool", "spool", filepath.Join(cfg.StateDir, "spool"))}
 	g.tray = newTray(g.intake)
 	g.intake.link.up("")
+	g.intake.judge(sp.Stats().Err)
 	g.spoolMark = g.progress.add("spool", nil)
 	return nil
 }
@@ -167,11 +169,9 @@ func (g *Gateway) live(ctx context.Context) error {
 // begin starts everything.
 func (g *Gateway) begin(ctx context.Context) error {
 	if g.hw.Door != nil {
-		l, err := g.hw.Door()
-		if err != nil {
+		if err := g.openDoor(ctx); err != nil {
 			return err
 		}
-		g.parts.wg.Go(func() { g.door(ctx, l) })
 	}
 	if _, err := g.apply(g.conf()); err != nil {
 		return err
@@ -183,6 +183,30 @@ func (g *Gateway) begin(ctx context.Context) error {
 	if g.hw.Ready != nil {
 		g.hw.Ready()
 	}
+	return nil
+}
+
+// doorAgain is how often a control socket is tried that a disk has refused.
+const doorAgain = 5 * time.Second
+
+// openDoor has the control socket served, later if it is on a disk that is read-only now.
+func (g *Gateway) openDoor(ctx context.Context) error {
+	l, err := g.hw.Door()
+	if err != nil && !spool.Passes(err) {
+		return err
+	}
+	if err != nil {
+		g.log.Error("there is no control socket as long as the disk does not take it", "error", err)
+	}
+	g.parts.wg.Go(func() {
+		for err != nil {
+			if !sleep(ctx, doorAgain) {
+				return
+			}
+			l, err = g.hw.Door()
+		}
+		g.door(ctx, l)
+	})
 	return nil
 }
 

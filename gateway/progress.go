@@ -167,13 +167,18 @@ func (g *Gateway) alive() error {
 }
 
 // lookAtSpool marks the spool when everything that was appended is on the disk, when more of it is
-// than at the last look, or when the disk has said why not: a full disk is a fault, not a hang.
+// than at the last look, or when the disk has said why not: a full disk is a fault, not a hang. A change of that is told at once.
 func (g *Gateway) lookAtSpool() {
 	st := g.spool.Stats()
 	if st.Err != nil || st.Next > g.spoolSeen || st.Next > g.intake.newest.Load() {
 		g.spoolMark.beat()
 	}
 	g.spoolSeen = st.Next
+	if bad := st.Err != nil; bad != g.spoolBad {
+		g.spoolBad = bad
+		g.intake.judge(st.Err)
+		g.publishHealth()
+	}
 }
 
 // line is the state of the gateway in one line, as systemctl shows it.

@@ -199,13 +199,7 @@ func (s *Spool) inTails(g *segment) bool {
 	return slices.ContainsFunc(s.tails, func(t *tail) bool { return t.seg == g })
 }
 
-// release frees the segments that every reader in force has acknowledged.
-func (s *Spool) release() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.releaseLocked()
-}
-
+// releaseLocked frees the segments that every reader in force has acknowledged. The lock is held.
 func (s *Spool) releaseLocked() {
 	low, any := s.low()
 	for any && len(s.segs) > 0 && s.segs[0].last <= low && !s.inTails(s.segs[0]) {

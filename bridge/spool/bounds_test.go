@@ -150,7 +150,7 @@ func TestReadOnly(t *testing.T) {
 	image, _ := builtDisk(t, 30)
 	d := diskOf(image)
 	readOnly := func(op, name string) error {
-		if op != "open" && op != "read" && op != "list" && op != "sync" && op != "syncdir" {
+		if op != "lock" && op != "open" && op != "read" && op != "list" && op != "sync" && op != "syncdir" {
 			return fmt.Errorf("%s %s: %w", op, name, syscall.EROFS)
 		}
 		return nil

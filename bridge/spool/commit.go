@@ -25,6 +25,9 @@ func (s *Spool) commitLoop() {
 			s.rally()
 		}
 		s.committing <- struct{}{}
+		if !isClosed(s.loaded) {
+			s.retryLoad()
+		}
 		s.flush(nil)
 		if s.opt.Sync > 0 && open {
 			s.gather()
@@ -32,7 +35,7 @@ func (s *Spool) commitLoop() {
 		s.sync()
 		<-s.committing
 		s.mu.Lock()
-		owed := len(s.pending) > 0 && s.failed != nil
+		owed := len(s.pending) > 0 && s.failed != nil || !isClosed(s.loaded)
 		s.mu.Unlock()
 		if owed {
 			retry.Reset(retryAfter)

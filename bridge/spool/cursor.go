@@ -142,9 +142,9 @@ func (s *Spool) touchCursors() {
 	}
 }
 
-// loadCursors reads the file. A sequence that a cursor knows is not given again, even if its record is gone.
-func (s *Spool) loadCursors(torn bool) {
-	state := loadCursorFile(s.dir)
+// adoptCursors takes over what the file says. A sequence that a cursor knows is not given again, even if its record is gone.
+// Readers that are open already go on from there. The lock is held.
+func (s *Spool) adoptCursors(state cursorState, torn bool) {
 	s.saved.serial, s.saved.slot, s.saved.next = state.serial, 1-state.slot, max(state.next, 1)
 	if state.damaged {
 		s.stats.Repaired++
@@ -160,13 +160,19 @@ func (s *Spool) loadCursors(torn bool) {
 	oldest := s.written
 	if len(s.segs) > 0 {
 		oldest = s.segs[0].first - 1
+	} else {
+		s.synced = s.written // new readers begin here
 	}
-	s.synced = s.written
+	known := s.cursors
+	s.cursors = map[string]*cursor{}
 	for name, acked := range state.cursors {
 		acked.add(0, oldest)
 		s.cursors[name] = &cursor{acked: acked}
 	}
-	s.setReaders(s.opt.Readers)
+	for name, c := range known {
+		c.acked = s.cursorOf(name).acked
+		s.cursors[name] = c
+	}
 }
 
 // A cursorState is what a cursor file says.

@@ -145,6 +145,9 @@ func (d *disk) sync() error {
 }
 
 func (d *disk) lock() (io.Closer, error) {
+	if err := d.begin("lock", ""); err != nil {
+		return nil, err
+	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.held {

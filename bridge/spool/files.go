@@ -35,8 +35,8 @@ type folder interface {
 	rename(from, to string) error
 	remove(name string) error
 	list() ([]entry, error)
-	sync() error // makes names durable
-	lock() (io.Closer, error)
+	sync() error              // makes names durable
+	lock() (io.Closer, error) // makes the folder if it is missing
 }
 
 // An entry is a file of a folder.
@@ -107,6 +107,9 @@ func flock(fd int) error {
 
 // lock holds the folder itself, which works on a read-only filesystem too. The file "lock" only names the holder.
 func (d dir) lock() (io.Closer, error) {
+	if err := os.MkdirAll(string(d), 0o750); err != nil {
+		return nil, err
+	}
 	f, err := os.Open(string(d))
 	if err != nil {
 		return nil, err

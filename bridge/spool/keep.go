@@ -10,6 +10,11 @@ import (
 // keepLoop is the housekeeper: it saves the cursors, has a spare segment ready, removes what is too much, and drops what is
 // too old.
 func (s *Spool) keepLoop() {
+	select {
+	case <-s.loaded:
+	case <-s.closing:
+		return
+	}
 	save := time.NewTimer(saveEvery)
 	defer save.Stop()
 	age := time.NewTicker(ageEvery(s.opt.MaxAge))

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"os"
 	"sync"
 	"time"
 )
@@ -64,12 +63,13 @@ func (o *Options) setDefaults() {
 
 // A Spool is an open folder. It is safe for use by many goroutines.
 type Spool struct {
-	dir  folder
-	opt  Options
-	log  *slog.Logger
-	held io.Closer // the lock of the folder
+	dir folder
+	opt Options
+	log *slog.Logger
 
-	writing chan struct{} // capacity 1: who puts in owns the next four fields
+	loaded  chan struct{} // closed when the folder was taken and read
+	held    io.Closer     // its lock, once it was
+	writing chan struct{} // capacity 1: who puts in owns the next four fields, and loads
 	tail    *tail         // where the next record goes; nil: a new segment is needed
 	written uint64        // newest sequence of a whole request that was handed to the system
 	handed  uint64        // newest sequence of any record that was
@@ -113,107 +113,6 @@ type Spool struct {
 	finished sync.Once
 }
 
-// Open opens the spool in the folder dir, which is made if it is missing. It fails only when the folder cannot be used at
-// all or another process has it; damaged files cost what is damaged in them, and a disk that cannot be written fails the
-// appends until it can.
-//
-// MaxAge drops segments, oldest first and never the one that is written to, whose newest Synced record is older than that; a
-// segment that holds others too, when the one after it is too old as well.
-// "Now" is the newest Synced record appended by this process plus the time that has gone by since, and never later than the
-// host's clock: neither a clock that starts in 1970 nor one that jumps ahead drops anything by itself.
-func Open(path string, opt Options) (*Spool, error) {
-	if err := os.MkdirAll(path, 0o750); err != nil {
-		return nil, fmt.Errorf("spool: %w", err)
-	}
-	s, err := open(dir(path), opt)
-	if err != nil {
-		return nil, fmt.Errorf("spool: %s: %w", path, err)
-	}
-	return s, nil
-}
-
-func open(d folder, opt Options) (*Spool, error) {
-	opt.setDefaults()
-	held, err := d.lock()
-	if err != nil {
-		return nil, err
-	}
-	x, err := readIndex(d)
-	if err != nil {
-		held.Close()
-		return nil, err
-	}
-	s := &Spool{
-		dir: d, opt: opt, log: opt.Log, held: held,
-		writing: make(chan struct{}, 1), committing: make(chan struct{}, 1), kick: make(chan struct{}, 1), chores: make(chan struct{}, 1), closing: make(chan struct{}),
-		segs: x.segs, spares: x.spares, nextGen: x.nextGen, names: true,
-		cursors: map[string]*cursor{},
-	}
-	s.stats.Damaged, s.stats.Repaired, s.stats.Foreign, s.stats.Bad = x.damaged, x.repaired, len(x.foreign)+x.newer, len(x.bad)
-	s.log.Debug("spool opened", "holds", x.String())
-	for _, name := range x.foreign {
-		s.log.Warn("file in the spool's folder is not its own", "file", name)
-	}
-	s.setAside(x.bad)
-	for _, f := range x.junk {
-		s.note("remove", s.dir.remove(f.name))
-	}
-	s.written = x.next - 1
-	s.loadCursors(x.torn)
-	s.published, s.synced = s.written, s.written
-	if len(s.segs) > 0 && s.settle() == nil && x.open {
-		s.resume()
-	}
-	s.release()
-	poke(s.chores)
-	s.running.Go(s.commitLoop)
-	s.running.Go(s.keepLoop)
-	return s, nil
-}
-
-// setAside renames segments of which nothing can be read, so that they are not tried again, and keeps the newest few.
-func (s *Spool) setAside(bad []spare) {
-	for i, b := range bad {
-		generation, kind, _ := parseName(b.name)
-		if i < len(bad)-maxBad {
-			s.note("remove", s.dir.remove(b.name))
-		} else if kind != "bad" {
-			s.log.Warn("segment cannot be read, set aside", "file", b.name)
-			s.note("set aside", s.dir.rename(b.name, fmt.Sprintf("%016x.bad", generation)))
-		}
-	}
-}
-
-// settle makes durable what a process that was killed may have written last: a reader may be given it, and what a reader
-// was given must not go. More than this many segments are never on their way.
-func (s *Spool) settle() error {
-	const newest = 4
-	err := s.dir.sync()
-	for _, seg := range s.segs[max(0, len(s.segs)-newest):] {
-		f, e := s.dir.open(segName(seg.generation), toRead)
-		if e == nil {
-			e = errors.Join(f.Sync(), f.Close())
-		}
-		err = errors.Join(err, e)
-	}
-	s.note("flush", err)
-	return err
-}
-
-// resume goes on in the last segment.
-func (s *Spool) resume() {
-	seg := s.segs[len(s.segs)-1]
-	if seg.last+1 != s.written+1 {
-		return // a cursor knows of later ones: a new segment says so
-	}
-	f, err := s.dir.open(segName(seg.generation), toWrite)
-	if err != nil {
-		return
-	}
-	s.tail = &tail{seg: seg, f: f, cur: seg.extent, pub: seg.extent}
-	s.tails = []*tail{s.tail}
-}
-
 // note keeps an error of a chore, none of which is worth failing for.
 func (s *Spool) note(what string, err error) {
 	if err == nil {
@@ -250,8 +149,10 @@ func (s *Spool) shut() error {
 	if len(s.pending) > 0 {
 		errs = append(errs, fmt.Errorf("spool: %d appends that came back late are not on the disk: %w", len(s.pending), s.failed))
 	}
-	_, err := s.saveCursors(true)
-	errs = append(errs, err, s.closeCursors(), s.held.Close())
+	if isClosed(s.loaded) {
+		_, err := s.saveCursors(true)
+		errs = append(errs, err, s.closeCursors(), s.held.Close())
+	}
 	return errors.Join(errs...)
 }
 

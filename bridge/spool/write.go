@@ -42,7 +42,10 @@ func (s *Spool) flush(enough <-chan struct{}) {
 	if len(reqs) == 0 {
 		return
 	}
-	err := s.write(reqs, free)
+	err := s.load()
+	if err == nil {
+		err = s.write(reqs, free)
+	}
 	whole := 0
 	for whole < len(reqs) && reqs[whole].first != 0 && reqs[whole].last() <= s.written {
 		whole++

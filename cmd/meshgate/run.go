@@ -16,6 +16,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/meshgate/meshgate/bridge/spool"
 	"github.com/meshgate/meshgate/gateway"
 	"github.com/meshgate/meshgate/gateway/config"
 	"github.com/meshgate/meshgate/gateway/control"
@@ -153,7 +154,7 @@ func runDaemon(ctx context.Context, cfg *config.Config, src gateway.Source, sock
 	if socket == "" {
 		socket = filepath.Join(cmp.Or(os.Getenv("RUNTIME_DIRECTORY"), cfg.StateDir), "meshgate.sock")
 	}
-	if err := os.MkdirAll(cfg.StateDir, 0o750); err != nil {
+	if err := os.MkdirAll(cfg.StateDir, 0o750); err != nil && !spool.Passes(err) {
 		return fmt.Errorf("the state folder cannot be made: %w (`state_dir:` in the configuration names another)", err)
 	}
 	log.Info("meshgate starts", "version", version, "id", cfg.ID, "state", cfg.StateDir)

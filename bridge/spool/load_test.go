@@ -1,0 +1,106 @@
+package spool
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"slices"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// away makes a disk on which there is no folder to be taken, and none to be made.
+func away(op, _ string) error {
+	if op == "read" || op == "list" || op == "open" {
+		return syscall.ENOENT
+	}
+	return syscall.EROFS
+}
+
+// A folder that cannot be had at the start is taken when it can be, without an append: readers that are open by then go on
+// from where their names were, and the sequences go on.
+func TestFolderLater(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDisk()
+		s := mustOpen(t, d, small)
+		mustAppend(t, s, 1, 30)
+		ackAll(t, s, "r", func(seq uint64) bool { return seq <= 10 })
+		mustClose(t, s)
+		d.setFail(away)
+		s = mustOpen(t, d, Options{SegmentSize: small.SegmentSize, Readers: []string{"r"}})
+		if _, err := s.Append(recordOf(31)); !errors.Is(err, syscall.EROFS) {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Hour)
+		if st := s.Stats(); !errors.Is(st.Err, syscall.EROFS) || st.Records != 0 || st.Failures < 1000 {
+			t.Fatalf("%+v", st)
+		}
+		var readers []*Reader
+		for _, name := range []string{"r", "new"} {
+			r, err := s.Reader(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			readers = append(readers, r)
+		}
+		d.setFail(nil)
+		for _, r := range readers {
+			for seq := uint64(11); seq <= 30; seq++ {
+				if rec, err := r.Next(context.Background()); err != nil || rec.Seq != seq {
+					t.Fatal(r.name, rec.Seq, err)
+				}
+			}
+			r.Ack(11)
+			r.Close()
+		}
+		if st := s.Stats(); st.Err != nil || st.Records != 19 || st.Next != 31 {
+			t.Fatalf("%+v", st)
+		}
+		mustAppend(t, s, 31, 40)
+		mustClose(t, s)
+		s = mustOpen(t, d, small)
+		defer s.Close()
+		if got := drain(t, s, "r"); len(got) != 29 || got[0] != 12 {
+			t.Fatal(got)
+		}
+	})
+}
+
+// A spool that is closed before it could take its folder leaves it as it was.
+func TestFolderNever(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDisk()
+		s := mustOpen(t, d, small)
+		mustAppend(t, s, 1, 30)
+		ackAll(t, s, "r", func(seq uint64) bool { return seq <= 10 })
+		mustClose(t, s)
+		before := d.image()
+		d.setFail(away)
+		s = mustOpen(t, d, Options{SegmentSize: small.SegmentSize, Readers: []string{"other"}})
+		time.Sleep(time.Minute)
+		d.setFail(func(op, _ string) error { // only the lock is refused: nothing may be written without it
+			if op == "lock" {
+				return syscall.EIO
+			}
+			return nil
+		})
+		time.Sleep(time.Minute)
+		mustClose(t, s)
+		if !maps.EqualFunc(d.image(), before, slices.Equal[[]byte]) {
+			t.Fatal("the folder has changed")
+		}
+	})
+}
+
+// What does not pass by itself is no reason to wait.
+func TestFolderOfAnother(t *testing.T) {
+	for _, err := range []error{syscall.EACCES, syscall.ENOTDIR, ErrLocked} {
+		d := newDisk()
+		d.setFail(func(string, string) error { return err })
+		if _, got := open(d, small); !errors.Is(got, err) {
+			t.Errorf("%v: %v", err, got)
+		}
+	}
+}

@@ -138,12 +138,19 @@ func (g *Gateway) openSpool() error {
 		return fmt.Errorf("gateway: %w", err)
 	}
 	g.spool = sp
-	g.intake = &intake{spool: sp, hub: g.hub, dates: g.dates, log: g.log, link: g.links.add("spool", "spool", filepath.Join(cfg.StateDir, "spool"))}
+	g.intake = &intake{spool: sp, hub: g.hub, dates: g.dates, log: g.log, well: g.subscribeAgain, link: g.links.add("spool", "spool", filepath.Join(cfg.StateDir, "spool"))}
 	g.tray = newTray(g.intake)
 	g.intake.link.up("")
 	g.intake.judge(sp.Stats().Err)
 	g.spoolMark = g.progress.add("spool", nil)
 	return nil
+}
+
+// subscribeAgain has the managers' data acknowledged again.
+func (g *Gateway) subscribeAgain() {
+	for _, m := range g.meshes() {
+		m.subscribeSoon()
+	}
 }
 
 // live runs all parts until ctx ends, and returns when all of them are gone.

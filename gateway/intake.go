@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"sync"
 	"sync/atomic"
+	"syscall"
 
 	"github.com/meshgate/meshgate/bridge/spool"
 )
@@ -20,9 +21,11 @@ type intake struct {
 
 	newest atomic.Uint64 // the newest sequence number that the spool has given
 	lost   atomic.Uint64 // records that the disk would not take
+	news   atomic.Bool   // the disk's health has changed
 	audit  auditCount
 	mu     sync.Mutex
 	told   string // the disk error that was logged last; "" when the disk is well
+	well   func() // called when it has got well
 }
 
 // keep stores records and then hands them to the live listeners. An error means that they are not
@@ -63,17 +66,30 @@ func (in *intake) judge(err error) {
 	switch {
 	case err == nil && in.told != "":
 		in.told = ""
+		in.news.Store(true)
 		in.link.up("")
 		in.log.Info("the disk takes records again", "lost", in.lost.Load())
+		in.well()
 	case err != nil && cause(err) != in.told && !errors.Is(err, spool.ErrClosed):
 		in.told = cause(err)
+		in.news.Store(true)
 		in.link.down(err)
 		in.log.Error("the disk does not take records: they are shown live, but cannot be kept", "error", err)
 	}
 }
 
+// bad tells whether the disk does not take records.
+func (in *intake) bad() bool {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	return in.told != ""
+}
+
 // cause is what is at the bottom of an error: the same trouble with another file is no news.
 func cause(err error) string {
+	if system := syscall.Errno(0); errors.As(err, &system) {
+		return system.Error()
+	}
 	for next := errors.Unwrap(err); next != nil; next = errors.Unwrap(err) {
 		err = next
 	}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"strings"
 	"syscall"
 	"testing"
@@ -14,9 +15,11 @@ import (
 func TestDiskTroubleIsToldOnce(t *testing.T) {
 	var log journal
 	var ls links
-	in := &intake{log: slog.New(slog.NewTextHandler(&log, nil)), link: ls.add("spool", "spool", "")}
+	in := &intake{well: func() {}, log: slog.New(slog.NewTextHandler(&log, nil)), link: ls.add("spool", "spool", "")}
 	for i := range 5 {
 		in.judge(fmt.Errorf("spool: create %d-a%d.seg: %w", i, i, syscall.EROFS))
+		in.judge(fmt.Errorf("spool: flush: %w", errors.Join(&os.PathError{Op: "sync", Path: "spool", Err: syscall.EROFS})))
+		in.judge(os.NewSyscallError("fdatasync", syscall.EROFS))
 	}
 	in.judge(errors.New("spool: another trouble"))
 	in.judge(nil)

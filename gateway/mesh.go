@@ -51,6 +51,7 @@ type mesh struct {
 	info                  meshInfo
 	relist                chan struct{} // holds one: the list of motes is to be read again
 	reclock               chan struct{} // holds one: and so is the clock
+	resubscribe           chan struct{} // holds one: the disk takes data again
 	latest                time.Time     // newest packet by the manager\'s clock, in its run latestRun; of notified alone
 	latestRun             uint16
 	rates                 *rates                 // motes whose report rate is to be seen to
@@ -60,6 +61,7 @@ type mesh struct {
 	resumed               bool        // of the goroutine that holds the session: it was taken up, with its subscription
 	greeted               time.Time   // of the goroutine that holds the session: when the last hello was answered, or given up
 	subscribed            atomic.Bool // what terms say is in force
+	refused               bool        // the disk has not taken the data that came last; of the session's goroutine
 	mute                  bool        // of the goroutine that holds the session: getNetworkConfig is not answered
 	share                 *share      // nil: the port is not shared
 	recording             *recording  // nil: it is not recorded
@@ -73,7 +75,7 @@ type meshInfo struct {
 
 func newMesh(cfg config.Manager, g *Gateway) *mesh {
 	m := &mesh{cfg: cfg, g: g, log: g.log.With("manager", cfg.Name),
-		oap: newRequester(), relist: make(chan struct{}, 1), reclock: make(chan struct{}, 1), rates: newRates(),
+		oap: newRequester(), relist: make(chan struct{}, 1), reclock: make(chan struct{}, 1), resubscribe: make(chan struct{}, 1), rates: newRates(),
 		leds: map[smartmesh.MAC]bool{}, holds: map[smartmesh.MAC]*time.Timer{},
 		serial: g.links.add("serial", cfg.Name, cfg.Port), session: g.links.add("session", cfg.Name, ""),
 		link: g.links.add("mesh", cfg.Name, ""), survey: newSurvey()}
@@ -166,6 +168,8 @@ func (m *mesh) hold(ctx context.Context, s *smartmesh.Session, up func(...any)) 
 			err = m.readClock(ctx, s)
 		case <-m.reclock:
 			err = m.readClock(ctx, s)
+		case <-m.resubscribe:
+			err = m.subscribeAll(ctx, s)
 		case <-list.C:
 			err = m.relistMotes(ctx, s)
 		case <-m.relist:
@@ -205,11 +209,10 @@ func (m *mesh) start(ctx context.Context, s *smartmesh.Session) error {
 		return err
 	}
 	if !m.resumed {
-		if err := s.Subscribe(ctx, wanted, m.unacked()); err != nil {
+		if err := m.subscribeAll(ctx, s); err != nil {
 			return err
 		}
 	}
-	m.subscribed.Store(true)
 	if err := m.readMotes(ctx, s); err != nil {
 		return err
 	}

@@ -3,6 +3,7 @@ package gateway
 import (
 	"bytes"
 	"encoding/hex"
+	"errors"
 	"maps"
 	"strconv"
 	"time"
@@ -14,9 +15,11 @@ import (
 )
 
 // notified turns a notification into records and keeps them. It runs on the session's goroutine;
-// when it returns, the manager gets its acknowledgement. If the disk refuses, the records are
-// handed to the live listeners all the same, and the loss is counted by intake. What the manager
-// does not want acknowledged does not wait for the disk: the event behind it must not be late.
+// when it returns, the manager gets its acknowledgement, but not for data that the disk has refused:
+// they are handed to the live listeners all the same, counted by intake, and sent again. What is
+// refused because the spool is full and keeps the oldest is acknowledged: to send it again would
+// change nothing. What the manager does not want acknowledged does not wait for the disk: the event
+// behind it must not be late.
 func (m *mesh) notified(n smartmesh.Notification) {
 	now := time.Now()
 	var recs []spool.Record
@@ -32,13 +35,17 @@ func (m *mesh) notified(n smartmesh.Notification) {
 	default:
 		recs = m.event(n, now)
 	}
-	if n.Reliable {
-		m.g.intake.keep(recs...)
+	if !n.Reliable {
+		for _, r := range recs {
+			r.Payload = bytes.Clone(r.Payload) // it may be in the session's buffer, which is used again
+			m.g.tray.put(r)
+		}
 		return
 	}
-	for _, r := range recs {
-		r.Payload = bytes.Clone(r.Payload) // it may be in the session's buffer, which is used again
-		m.g.tray.put(r)
+	err := m.g.intake.keep(recs...)
+	switch n.Body.(type) {
+	case *smartmesh.DataNotification, *smartmesh.IPData:
+		m.refused = err != nil && !errors.Is(err, spool.ErrTooLarge) && !errors.Is(err, spool.ErrFull)
 	}
 }
 

@@ -177,6 +177,8 @@ func (g *Gateway) lookAtSpool() {
 	if bad := st.Err != nil; bad != g.spoolBad {
 		g.spoolBad = bad
 		g.intake.judge(st.Err)
+	}
+	if g.intake.news.Swap(false) {
 		g.publishHealth()
 	}
 }

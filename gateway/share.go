@@ -176,7 +176,7 @@ func (m *mesh) unacked() smartmesh.Filter {
 
 // options are those of a session on the manager's port: a mux repeats by itself.
 func (m *mesh) options() smartmesh.Options {
-	opt := smartmesh.Options{OnNotify: m.heard, OnPass: m.passing, Log: m.log, Stats: &m.stats}
+	opt := smartmesh.Options{OnNotify: m.heard, OnPass: m.passing, Refused: m.refuses, Log: m.log, Stats: &m.stats}
 	if strings.HasPrefix(m.cfg.Port, "mux://") {
 		opt.Patience = mux.Patience
 	}

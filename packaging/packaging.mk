@@ -1,7 +1,7 @@
 # packaging.mk - the packages and the tests of the whole system; included by the Makefile. `make deb` needs Go and git;
 # the rest Debian or Ubuntu, root, and what the scripts of packaging/systest install by themselves.
 
-.PHONY: deb deb-same lintian systest systest-vm systest-hands systest-all powercut bench-wear
+.PHONY: deb deb-same lintian systest systest-vm systest-hands systest-all powercut diskfaults bench-wear
 
 DEBARCH = $(shell dpkg --print-architecture)
 SYSTEST := packaging/systest
@@ -46,6 +46,10 @@ powercut: ## the spool on a disk whose power is cut at CUTS instants, three disk
 	go test -c -o dist/spool.test ./bridge/spool
 	POWERCUT_RECORDS=$(RECORDS) dist/powercut -size 16 -limit 10m -cuts $(CUTS) \
 		-run "dist/spool.test -test.run '^TestPowerCutWriter'" -check "dist/spool.test -test.run '^TestPowerCutJudge'"
+
+diskfaults: ## the gateway on disks that turn read-only, cannot write, and fill (root, /dev/fuse, loop, mosquitto)
+	cd $(SYSTEST)/powercut && go build -o $(CURDIR)/dist/faulty ./faulty
+	MESHGATE_FAULTY=$(CURDIR)/dist/faulty unshare -m go test -count=1 -run '^TestDisk' ./cmd/meshgate
 
 WEARTIME ?= 1m
 bench-wear: ## bytes and flushes that reach a disk, beside SQLite and bbolt in the same run (root, loop, a C compiler)

@@ -37,6 +37,7 @@ func (s *Session) receive(f *frame) error {
 //	last              no         repeat
 //	last+1 (mod 256)  yes
 //	any other         yes        gap
+//	refused           yes                the next time too
 //
 // The acknowledgement goes out when the delivery has returned.
 func (s *Session) reliable(p Packet) error {
@@ -49,6 +50,10 @@ func (s *Session) reliable(p Packet) error {
 		s.last = p.Seq
 		if p.Type == typeNotification {
 			s.deliver(p)
+			if s.opt.Refused != nil && s.opt.Refused() {
+				s.last-- // its repeat is delivered
+				return nil
+			}
 		} else {
 			s.opt.Stats.Unknown.Add(1)
 		}

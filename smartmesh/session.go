@@ -20,8 +20,11 @@ type Options struct {
 	// OnPass is told of every command that Call and Raw are to do for somebody else, before it is sent: its number and the
 	// payload of its request. It may be called by several goroutines at once; nil: nobody is told.
 	OnPass func(command byte, payload []byte)
-	Log    *slog.Logger // nil: none
-	Stats  *Stats       // nil: its own. May be shared by the sessions of one port, one after the other
+	// Refused, if set, is asked after a reliable one was delivered: true leaves it unacknowledged, and the manager will send it
+	// again, for some seconds, and then end the session.
+	Refused func() bool
+	Log     *slog.Logger // nil: none
+	Stats   *Stats       // nil: its own. May be shared by the sessions of one port, one after the other
 	// Patience, if not 0, is how long a request waits for its response, sent only once: for a port that repeats by itself.
 	Patience time.Duration
 }

@@ -73,6 +73,29 @@ func TestAcknowledgedAfterDelivery(t *testing.T) {
 	})
 }
 
+// TestRefused: what is refused is not acknowledged, and delivered again when it is repeated.
+func TestRefused(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		delivered, refused := 0, true
+		r := openRig(t, 4, Options{OnNotify: func(Notification) { delivered++ }, Refused: func() bool { return refused }})
+		defer r.s.Close()
+		for range 3 {
+			r.send(2, typeNotification, 5, "01 00000001 01")
+			r.silent()
+		}
+		r.send(0, typeNotification, 9, "01 00000002 01")
+		refused = false
+		r.send(2, typeNotification, 5, "01 00000001 01")
+		r.want(3, typeNotification, 5, "00")
+		r.send(2, typeNotification, 5, "01 00000001 01")
+		r.want(3, typeNotification, 5, "00")
+		if gaps := r.s.opt.Stats.Gaps.Load(); delivered != 5 || gaps != 0 {
+			t.Errorf("%d delivered, %d gaps", delivered, gaps)
+		}
+		_ = r.conn.Close()
+	})
+}
+
 func TestWhatIsDeliveredRaw(t *testing.T) {
 	bubble(t, 0, func(t *testing.T, r *rig) {
 		r.send(2, typeNotification, 1, "09 010203")             // unknown notification

@@ -41,11 +41,12 @@ systest-all: systest ## that, and VMs of all three architectures
 
 CUTS    ?= 67
 RECORDS ?= 2500
-powercut: ## the spool on a disk whose power is cut at CUTS instants, three disks each (root, /dev/fuse, loop)
+POWERCUT = dist/powercut -size 16 -limit 10m -run "dist/spool.test -test.run '^TestPowerCutWriter'" -check "dist/spool.test -test.run '^TestPowerCutJudge'"
+powercut: ## the spool on a disk whose power is cut at CUTS instants, three disks each, and at some with spool.sync (root, /dev/fuse, loop)
 	cd $(SYSTEST)/powercut && go build -o $(CURDIR)/dist/powercut .
 	go test -c -o dist/spool.test ./bridge/spool
-	POWERCUT_RECORDS=$(RECORDS) dist/powercut -size 16 -limit 10m -cuts $(CUTS) \
-		-run "dist/spool.test -test.run '^TestPowerCutWriter'" -check "dist/spool.test -test.run '^TestPowerCutJudge'"
+	POWERCUT_RECORDS=$(RECORDS) $(POWERCUT) -cuts $(CUTS)
+	POWERCUT_SYNC=20ms POWERCUT_RECORDS=$(RECORDS) $(POWERCUT) -cuts $$(($(CUTS) / 5))
 
 diskfaults: ## the gateway on disks that turn read-only, cannot write, and fill (root, /dev/fuse, loop, mosquitto)
 	cd $(SYSTEST)/powercut && go build -o $(CURDIR)/dist/faulty ./faulty

@@ -181,12 +181,14 @@ type cursorState struct {
 	slot    int64
 	next    uint64
 	cursors map[string]spans
-	damaged bool // a slot that is not empty could not be read
+	damaged bool  // a slot that is not empty makes no sense
+	unread  error // the disk has failed to read it
 }
 
 func loadCursorFile(d folder) (state cursorState) {
 	raw, err := readAt(d, cursorFile, 0, 2*slotSize)
 	if err != nil {
+		state.unread = err
 		return state
 	}
 	for slot := range int64(2) {

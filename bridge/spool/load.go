@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"syscall"
+	"time"
 )
 
 // Open opens the spool in the folder dir, which is made if it is missing. It fails only when the folder cannot be used at
@@ -27,7 +28,7 @@ func open(d folder, opt Options) (*Spool, error) {
 	s := &Spool{
 		dir: d, opt: opt, log: opt.Log, loaded: make(chan struct{}), writing: make(chan struct{}, 1), committing: make(chan struct{}, 1),
 		kick: make(chan struct{}, 1), chores: make(chan struct{}, 1), closing: make(chan struct{}),
-		nextGen: 1, names: true, cursors: map[string]*cursor{},
+		begun: time.Now(), nextGen: 1, names: true, cursors: map[string]*cursor{},
 	}
 	s.setReaders(opt.Readers)
 	if err := s.load(); err != nil {
@@ -52,7 +53,18 @@ func Passes(err error) bool {
 	return false
 }
 
-// load takes the folder and reads what it holds, if that is not done. The caller owns writing.
+// passing gives the first of errs that passes.
+func passing(errs ...error) error {
+	for _, err := range errs {
+		if Passes(err) {
+			return err
+		}
+	}
+	return nil
+}
+
+// load takes the folder and reads what it holds, if that is not done. What the disk fails to read may be there later: that is
+// waited for, but not for long. The caller owns writing.
 func (s *Spool) load() error {
 	if isClosed(s.loaded) {
 		return nil
@@ -62,6 +74,10 @@ func (s *Spool) load() error {
 		return err
 	}
 	x, err := readIndex(s.dir)
+	saved := loadCursorFile(s.dir)
+	if err == nil && time.Since(s.begun) < skipAfter {
+		err = passing(x.unread, saved.unread)
+	}
 	if err != nil {
 		return errors.Join(err, held.Close())
 	}
@@ -70,7 +86,7 @@ func (s *Spool) load() error {
 	for _, name := range x.foreign {
 		s.log.Warn("file in the spool's folder is not its own", "file", name)
 	}
-	s.adopt(x, loadCursorFile(s.dir))
+	s.adopt(x, saved)
 	s.setAside(x.bad)
 	for _, f := range x.junk {
 		s.note("remove", s.dir.remove(f.name))
@@ -92,7 +108,7 @@ func (s *Spool) adopt(x *index, saved cursorState) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.segs, s.spares, s.nextGen = x.segs, x.spares, x.nextGen
-	s.stats.Damaged, s.stats.Repaired, s.stats.Foreign, s.stats.Bad = x.damaged, x.repaired, len(x.foreign)+x.newer, len(x.bad)
+	s.stats.Damaged, s.stats.Repaired, s.stats.Foreign, s.stats.Bad = x.damaged, x.repaired, len(x.foreign)+x.alone, len(x.bad)
 	s.written = x.next - 1
 	s.adoptCursors(saved, x.torn)
 }

@@ -104,3 +104,51 @@ func TestFolderOfAnother(t *testing.T) {
 		}
 	}
 }
+
+// Segments that the disk fails to read at the start are waited for; for how long, and what becomes of the rest, is told by the
+// second half. None is ever renamed or removed for that.
+func TestUnreadableAtStart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDisk()
+		s := mustOpen(t, d, small)
+		mustAppend(t, s, 1, 400)
+		ackAll(t, s, "r", func(seq uint64) bool { return seq <= 10 })
+		mustClose(t, s)
+		names := slices.Sorted(maps.Keys(d.image()))
+		fail := func(which func(name string) bool) {
+			d.setFail(func(op, name string) error {
+				if op == "read" && which(name) {
+					return syscall.EIO
+				}
+				return nil
+			})
+		}
+		fail(func(string) bool { return true })
+		s = mustOpen(t, d, small)
+		time.Sleep(skipAfter / 2)
+		if _, err := s.Append(recordOf(401)); !errors.Is(err, syscall.EIO) {
+			t.Fatal(err)
+		}
+		d.setFail(nil)
+		time.Sleep(2 * time.Second)
+		if got := drain(t, s, "r"); len(got) != 390 || got[0] != 11 {
+			t.Fatal(got)
+		}
+		mustClose(t, s)
+
+		broken := names[3]
+		fail(func(name string) bool { return name == broken })
+		s = mustOpen(t, d, small)
+		time.Sleep(2 * skipAfter)
+		if st := s.Stats(); st.Err != nil || st.Foreign != 1 || st.Bad != 0 {
+			t.Fatalf("%+v", st)
+		}
+		if got := drain(t, s, "r"); len(got) < 300 || got[len(got)-1] != 400 {
+			t.Fatal(got)
+		}
+		mustClose(t, s)
+		if now := slices.Sorted(maps.Keys(d.image())); !slices.Equal(now, names) {
+			t.Fatalf("the files were %q and are %q", names, now)
+		}
+	})
+}

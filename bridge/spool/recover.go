@@ -16,7 +16,8 @@ type index struct {
 	junk     []spare    // files of ours that are of no use
 	bad      []spare    // set aside: those named .bad, and those that are to be
 	foreign  []string   // what is not ours
-	newer    int        // segments of a later version, left alone
+	alone    int        // segments of a later version, or that the disk fails to read: left alone
+	unread   error      // what the disk has failed to read
 	next     uint64     // sequence of the next record
 	nextGen  uint64
 	damaged  uint64 // records found to be lost
@@ -76,7 +77,7 @@ func (x *index) takeSegment(d folder, e entry, generation uint64) {
 	s, state := parseHeader(block)
 	switch {
 	case state == headerNewer:
-		x.newer++
+		x.alone++
 		x.next = max(x.next, s.first+maxRecords(s.size))
 		return
 	case err == nil && isZero(block), state == headerGood && s.generation != generation:
@@ -137,21 +138,28 @@ func (x *index) measureAll(d folder) {
 				limit = x.segs[i+1].first - 1
 			}
 		}
-		if x.measure(d, s, limit, i == len(x.segs)-1) {
+		ok, err := x.measure(d, s, limit, i == len(x.segs)-1)
+		x.unread = errors.Join(x.unread, err)
+		switch {
+		case ok:
 			kept, last = append(kept, s), s.last
-			continue
+		case err != nil:
+			x.alone++
+		default:
+			x.bad = append(x.bad, spare{segName(s.generation), s.size})
 		}
-		x.bad = append(x.bad, spare{segName(s.generation), s.size})
 	}
 	x.segs = kept
 }
 
-// measure fills in the extent of s, from its footer if it has one, else by reading it.
-func (x *index) measure(d folder, s *segment, limit uint64, newest bool) bool {
+// measure fills in the extent of s, from its footer if it has one, else by reading it. It gives whether anything can be read,
+// and what the disk has failed to read.
+func (x *index) measure(d folder, s *segment, limit uint64, newest bool) (ok bool, err error) {
 	s.extent = emptyExtent(s.first)
 	f, err := d.open(segName(s.generation), toRead)
 	if err != nil {
-		return false
+		x.next = max(x.next, s.first+maxRecords(s.size))
+		return false, err
 	}
 	defer f.Close()
 	if !s.cut {
@@ -159,7 +167,7 @@ func (x *index) measure(d folder, s *segment, limit uint64, newest bool) bool {
 		n, _ := f.ReadAt(foot, capacity(s.size))
 		if first, e, ok := parseFooter(foot[:n], s.generation); ok && e.end <= capacity(s.size) {
 			s.first, s.extent = first, e
-			return true
+			return true, nil
 		}
 	}
 	if !newest {
@@ -175,7 +183,7 @@ func (x *index) measure(d folder, s *segment, limit uint64, newest bool) bool {
 		x.torn = newest
 	}
 	x.open = newest && err == nil && !s.headless && !s.cut
-	return !s.headless || s.count > 0
+	return !s.headless || s.count > 0, err
 }
 
 // scan reads all records of s, none of them above limit, and notes which are lost between them.
@@ -228,6 +236,6 @@ func (x *index) join() {
 
 // String names what a folder holds, for the log.
 func (x *index) String() string {
-	return fmt.Sprintf("%d segments, %d spare, %d bad, %d of a later version, %d foreign files",
-		len(x.segs), len(x.spares), len(x.bad), x.newer, len(x.foreign))
+	return fmt.Sprintf("%d segments, %d spare, %d bad, %d left alone, %d foreign files",
+		len(x.segs), len(x.spares), len(x.bad), x.alone, len(x.foreign))
 }

@@ -67,6 +67,7 @@ type Spool struct {
 	opt Options
 	log *slog.Logger
 
+	begun   time.Time
 	loaded  chan struct{} // closed when the folder was taken and read
 	held    io.Closer     // its lock, once it was
 	writing chan struct{} // capacity 1: who puts in owns the next four fields, and loads

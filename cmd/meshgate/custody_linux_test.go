@@ -189,7 +189,7 @@ func loopDisk(t *testing.T, folder, size string) (device, dir string) {
 	return device, dir
 }
 
-// TestDiskTurnsReadOnly: a disk that becomes read-only while readings flow, twice.
+// TestDiskTurnsReadOnly: a disk that becomes read-only while readings flow, twice, and once more before the daemon is stopped.
 func TestDiskTurnsReadOnly(t *testing.T) {
 	disk, set := faulty(t)
 	c := newCustody(t, disk, "")
@@ -201,6 +201,15 @@ func TestDiskTurnsReadOnly(t *testing.T) {
 		set("")
 		c.well(n)
 	}
+	set("ro")
+	began := time.Now()
+	c.gateway.signal(syscall.SIGTERM)
+	if took := time.Since(began); took > 10*time.Second {
+		t.Errorf("it takes %v to end", took)
+	}
+	set("")
+	c.start()
+	c.flows()
 }
 
 // TestDiskCannotWrite: the blocks of a disk cannot be written, so that ext4 forgets what it has not written. What was

@@ -5,7 +5,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -67,10 +66,7 @@ func (c *custody) flows() {
 		kept = acknowledged(c.manager)
 		return len(kept) >= want
 	})
-	c.sub.out.await(c.t, "all acknowledged readings", func(all []string) bool {
-		c.y.take(all)
-		return !slices.ContainsFunc(kept, func(a string) bool { return !c.y.have[a] })
-	})
+	c.y.await(c.sub, kept)
 }
 
 // broken: the disk is in trouble, which is told once, and what needs no disk goes on.

@@ -26,7 +26,7 @@ func TestDiskReadOnly(t *testing.T) {
 }
 
 func diskReadOnly(t *testing.T, used bool, run string) {
-	_, port := simulated(t, sim.Config{Motes: 2, Period: time.Second, Seed: 3})
+	m, port := simulated(t, sim.Config{Motes: 2, Period: time.Second, Seed: 3, Numbered: true, KeepAcked: 1 << 16})
 	broker := freePort(t)
 	mosquitto(t, broker)
 	sub := subscriber(t, broker, "meshgate/t1/#")
@@ -59,6 +59,11 @@ func diskReadOnly(t *testing.T, used bool, run string) {
 	remount(t, disk, 0)
 	sub.out.await(t, "readings", func(all []string) bool { return len(readings(t, all)) >= 5 })
 	awaitStatus(t, socket, func(s control.Status) bool { return s.OK })
+	kept := acknowledged(m)
+	if len(kept) == 0 {
+		t.Error("nothing is acknowledged")
+	}
+	newTally(t).await(sub, kept)
 }
 
 // mountTmpfs mounts a disk of 64 MiB for the length of the test.

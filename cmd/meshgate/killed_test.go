@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -70,6 +71,15 @@ func (y *tally) worst() (n int) {
 		n = max(n, again)
 	}
 	return n
+}
+
+// await waits until the subscriber has got all of these readings.
+func (y *tally) await(sub *process, kept []string) {
+	y.t.Helper()
+	sub.out.await(y.t, "all acknowledged readings", func(all []string) bool {
+		y.take(all)
+		return !slices.ContainsFunc(kept, func(a string) bool { return !y.have[a] })
+	})
 }
 
 // inOrder holds a reading that has not come before against the one before it of its mote, among those that waited or among

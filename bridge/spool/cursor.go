@@ -20,7 +20,7 @@ const (
 	savedRanges = 64  // ranges of a cursor that are saved
 	knownRanges = 4096
 	saveEvery   = time.Second
-	saveAfter   = 20               // acknowledgements of a reader: so many a crash may repeat, and those in flight
+	saveAfter   = 16               // acknowledgements of a reader: so many a crash may repeat, and those in flight
 	flushEvery  = 20 * time.Second // a power cut repeats at most what was acknowledged since
 )
 

@@ -1,10 +1,12 @@
 # packaging.mk - the packages and the tests of the whole system; included by the Makefile. `make deb` needs Go and git;
 # the rest Debian or Ubuntu, root, and what the scripts of packaging/systest install by themselves.
 
-.PHONY: deb deb-same lintian systest systest-vm systest-hands systest-all powercut diskfaults bench-wear
+.PHONY: deb deb-same lintian systest vm-deb systest-vm systest-hands systest-all powercut diskfaults bench-wear
 
 DEBARCH = $(shell dpkg --print-architecture)
 SYSTEST := packaging/systest
+# what the tests talk to, in the images of container and VMs alike
+PEERS   := mosquitto,mosquitto-clients,socat
 # the package of this machine in two versions, for upgrades
 PAIR = rm -rf dist/systest && for v in old new; do \
 	VERSION=$$(packaging/version.sh)$$([ $$v = old ] || echo +next) packaging/build-deb.sh -o dist/systest/$$v $(1) || exit 1; done
@@ -21,20 +23,22 @@ lintian: deb ## lintian (an error or a warning fails) and piuparts
 
 systest: ## the package's life in a container: installed, restarted (RESTARTS times, 50), killed, hung, upgraded, removed, purged; a service without it
 	$(call PAIR,$(DEBARCH))
-	$(SYSTEST)/run-in-nspawn.sh -t mqtt -i mosquitto,mosquitto-clients -T 300 \
+	$(SYSTEST)/run-in-nspawn.sh -t mqtt -i $(PEERS) -T 300 \
 		-d "$$(ls dist/systest/old/*.deb)" -f "$$(ls dist/systest/new/*.deb)" $(SYSTEST)/life.sh $(RESTARTS)
 	packaging/build.sh dist/systest/meshgate
-	$(SYSTEST)/run-in-nspawn.sh -t mqtt -i mosquitto,mosquitto-clients -f dist/systest/meshgate $(SYSTEST)/service.sh
+	$(SYSTEST)/run-in-nspawn.sh -t mqtt -i $(PEERS) -f dist/systest/meshgate $(SYSTEST)/service.sh
 
 VMARCH ?= amd64
-systest-vm: ## a VM (VMARCH) with GPIO, an LED, a USB adapter that is unplugged, a reboot and power cuts
+VMDEB   = $$(ls dist/systest/vm/*.deb)
+vm-deb:
+	rm -rf dist/systest/vm
 	packaging/build-deb.sh -o dist/systest/vm $(VMARCH)
-	$(SYSTEST)/board.sh $(VMARCH) "$$(ls -t dist/systest/vm/*_$(VMARCH).deb | head -1)"
 
-systest-hands: ## a VM (VMARCH) whose lines and LED are switched, watched, killed over, taken away and brought back
-	packaging/build-deb.sh -o dist/systest/vm $(VMARCH)
-	$(SYSTEST)/run-in-vm.sh -a $(VMARCH) -t board -i mosquitto,mosquitto-clients,socat -T 850 \
-		-d "$$(ls -t dist/systest/vm/*_$(VMARCH).deb | head -1)" $(SYSTEST)/hands.sh
+systest-vm: vm-deb ## a VM (VMARCH) with GPIO, an LED, a USB adapter that is unplugged, a reboot and power cuts
+	$(SYSTEST)/board.sh $(VMARCH) $(PEERS) "$(VMDEB)"
+
+systest-hands: vm-deb ## a VM (VMARCH) whose lines and LED are switched, watched, killed over, taken away and brought back
+	$(SYSTEST)/run-in-vm.sh -a $(VMARCH) -t board -i $(PEERS) -T 1800 -d "$(VMDEB)" $(SYSTEST)/hands.sh
 
 systest-all: systest ## that, and VMs of all three architectures
 	for a in amd64 arm64 armhf; do $(MAKE) systest-vm systest-hands VMARCH=$$a || exit 1; done

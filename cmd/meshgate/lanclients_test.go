@@ -200,13 +200,16 @@ func (e endless) Read(p []byte) (int, error) {
 }
 
 // rss is a process's resident memory in KiB.
-func rss(t testing.TB, p *process) int {
+func rss(t testing.TB, p *process) int { return memory(t, p, "VmRSS:") }
+
+// memory is a line of a process's status in KiB.
+func memory(t testing.TB, p *process, line string) int {
 	t.Helper()
 	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid))
 	if err != nil {
 		t.Skip(err)
 	}
-	_, rest, _ := strings.Cut(string(data), "VmRSS:")
+	_, rest, _ := strings.Cut(string(data), line)
 	n, err := strconv.Atoi(strings.Fields(rest)[0])
 	if err != nil {
 		t.Fatal(err)

@@ -38,7 +38,7 @@ systest-vm: vm-deb ## a VM (VMARCH) with GPIO, an LED, a USB adapter that is unp
 	$(SYSTEST)/board.sh $(VMARCH) $(PEERS) "$(VMDEB)"
 
 systest-hands: vm-deb ## a VM (VMARCH) whose lines and LED are switched, watched, killed over, taken away and brought back
-	$(SYSTEST)/run-in-vm.sh -a $(VMARCH) -t board -i $(PEERS) -T 1800 -d "$(VMDEB)" $(SYSTEST)/hands.sh
+	$(SYSTEST)/run-in-vm.sh -a $(VMARCH) -t board -i $(PEERS) -T 1200 -d "$(VMDEB)" $(SYSTEST)/hands.sh
 
 systest-all: systest ## that, and VMs of all three architectures
 	for a in amd64 arm64 armhf; do $(MAKE) systest-vm systest-hands VMARCH=$$a || exit 1; done

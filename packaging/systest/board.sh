@@ -8,7 +8,7 @@ here=$(cd "$(dirname "$0")" && pwd); . "$here/lib.sh"
 arch=$1 peers=$2 deb=$3 cuts=${4:-2}
 tmp=$(mktemp -d) vm=''
 trap '[ -z "$vm" ] || kill "$vm" 2>/dev/null || :; rm -rf "$tmp"' EXIT
-run() { "$here/run-in-vm.sh" -a "$arch" -t board -i "$peers" -u pair -T 1800 -D "$tmp/disk.qcow2" "$@"; }
+run() { "$here/run-in-vm.sh" -a "$arch" -t board -i "$peers" -u pair -T 600 -D "$tmp/disk.qcow2" "$@"; }
 
 run -o "$tmp/first" -d "$deb" "$here/board-guest.sh" first || { tail -n 60 "$tmp/first/journal.txt" 2>/dev/null || :; exit 1; }
 run -o "$tmp/again" "$here/board-guest.sh" again || { tail -n 60 "$tmp/again/journal.txt" 2>/dev/null || :; exit 1; }

@@ -108,8 +108,8 @@ is 'driven on by what was refused' "$(driven_on)" 0
 ok 'late, malformed, unknown, repeated: answered, nothing switched'
 
 pid=$(main_pid)
-for _ in $(seq 5000); do echo on; echo off; done | mosquitto_pub -h 127.0.0.1 -q 0 -t meshgate/hands/actuator/relay/set -l
-cloud actuator/relay/set '{"state":"off","id":"flood"}'
+{ for _ in $(seq 5000); do echo on; echo off; done; echo '{"state":"off","id":"flood"}'; } | # one publisher, so that this is the last
+	mosquitto_pub -h 127.0.0.1 -q 0 -t meshgate/hands/actuator/relay/set -l
 soon 'after a flood' seen 'actuator/relay/result .*"id":"flood"'
 want 'after a flood' meshgate set relay on; is 'after a flood' "$(line $relay)" 1
 is 'the process' "$(main_pid)" "$pid"
@@ -199,7 +199,7 @@ killed() { # [spoilt]
 	soon 'ExecStopPost has ended' ended
 	all_safe 'after kill -9'
 	[ -z "$*" ] || mv $conf.good $conf
-	systemctl start meshgate
+	systemctl restart meshgate # a start would wait for RestartSec
 }
 for how in '' '' spoilt; do
 	systemctl stop meshgate
@@ -217,7 +217,7 @@ for i in 1 2 3; do # in the midst of commands
 	cloud actuator/relay/set "{\"state\":\"on\",\"id\":\"k$i\"}"; cloud actuator/lamp/set on
 	kill -9 "$pid"; soon 'ExecStopPost has ended' ended
 	all_safe "after kill -9 in the midst of commands ($i)"
-	systemctl start meshgate; soon 'up again' fresh "$pid"; soon online online; soon 'results are out' drained
+	systemctl restart meshgate; soon 'up again' fresh "$pid"; soon online online; soon 'results are out' drained
 	if seen "actuator/relay/result .*\"id\":\"k$i\""; then
 		mark; cloud actuator/relay/set "{\"state\":\"on\",\"id\":\"k$i\"}"
 		soon 'the repeat is known' seen 'actuator/relay/result .*"repeated":true'; is 'driven on by a repeat' "$(driven_on)" 0

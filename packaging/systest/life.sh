@@ -32,6 +32,9 @@ flowing() { soon "${2:-15}" "readings flow $1" more_than $(($(readings) + 10)); 
 # manager : asks the manager for its counters
 manager() { soon 10 'the manager answers' meshgate call getManagerStatistics; cp /tmp/out /tmp/manager; }
 counter() { sed -n "s/.*\"$1\": \([0-9]*\).*/\1/p" "/tmp/manager${2:-}"; }
+# each_heard FROM : of every mote something has come after the FROM-th line
+each_heard() { [ "$(heard_after "$1")" = "$(heard_after 0)" ]; }
+heard_after() { tail -n "+$(($1 + 1))" $log | grep -o '^[^ ]*/temperature ' | sort -u | wc -l; }
 # begun : from here on the manager is to see one session alone, and every number that a mote sends is to reach the cloud
 begun() { manager; cp /tmp/manager /tmp/manager.before; from=$(wc -l <$log) at=$SECONDS; }
 # missing FROM : what motes have sent, a running number in hundredths of a degree, and what never came after the FROM-th line
@@ -162,12 +165,13 @@ is 'restarts by a watchdog that has no reason' "$(show NRestarts)" 0
 pid=$(show MainPID); kill -STOP "$pid"
 soon 25 'the watchdog ends a process that hangs' sh -c "p=\$(systemctl show -P MainPID meshgate); [ \$p != 0 ] && [ \$p != $pid ]"
 flowing 'after the hang'
+mended=$(wc -l <$log)
 rm -r /run/systemd/system/meshgate.service.d; systemctl daemon-reload; systemctl restart meshgate
 contiguous 'restarts, kill -9 and hang'
 
 # --- upgrade and downgrade under load ---
 version() { meshgate status --json | sed -n 's/.*"version": *"\([^"]*\)".*/\1/p' | head -1; }
-flowing 'before the upgrade'
+soon 15 'every mote is heard again after the hang, which has cost readings' each_heard "$mended"
 begun
 quietly dpkg -i "${new[0]}"
 is 'the version that runs' "meshgate $(version)" "$(meshgate version | cut -d' ' -f1,2)"

@@ -16,10 +16,8 @@ import (
 
 // notified turns a notification into records and keeps them. It runs on the session's goroutine;
 // when it returns, the manager gets its acknowledgement, but not for data that the disk has refused:
-// they are handed to the live listeners all the same, counted by intake, and sent again. What is
-// refused because the spool is full and keeps the oldest is acknowledged: to send it again would
-// change nothing. What the manager does not want acknowledged does not wait for the disk: the event
-// behind it must not be late.
+// they are handed to the live listeners all the same, counted by intake, and sent again. What the
+// manager does not want acknowledged does not wait for the disk: the event behind it must not be late.
 func (m *mesh) notified(n smartmesh.Notification) {
 	now := time.Now()
 	var recs []spool.Record
@@ -45,7 +43,7 @@ func (m *mesh) notified(n smartmesh.Notification) {
 	err := m.g.intake.keep(recs...)
 	switch n.Body.(type) {
 	case *smartmesh.DataNotification, *smartmesh.IPData:
-		m.refused = err != nil && !errors.Is(err, spool.ErrTooLarge) && !errors.Is(err, spool.ErrFull)
+		m.refused = err != nil && !errors.Is(err, spool.ErrTooLarge)
 	}
 }
 

@@ -100,6 +100,7 @@ func TestSerialLinkOfAPortThatGoes(t *testing.T) {
 		}
 		w.startWith(door, nil)
 		w.until("readings", w.has("mote/+/temperature"))
+		synctest.Wait() // nothing is being written: a write that fails does not tell that the port has gone
 		broken.Close()
 		w.until("the loss", w.has("manager/main/status", `"disconnected"`, "read"))
 		synctest.Wait()

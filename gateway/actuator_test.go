@@ -256,7 +256,7 @@ func TestMemoryIsBounded(t *testing.T) {
 		m.end("actuator/led", o, result{id: o.id, stage: stageRefused, err: errBusy, accepted: noon, done: noon})
 	}
 	m.close()
-	st, err := os.Stat(m.path)
+	st, err := os.Stat(m.file.path)
 	if err != nil || st.Size() > 2*maxMemoryFile {
 		t.Errorf("%v, %v", st.Size(), err)
 	}

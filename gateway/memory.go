@@ -24,7 +24,6 @@ import (
 // command that was never answered, a crash may leave no line at all. A line that is torn or damaged
 // is left out. When the file has grown by a good deal, it is written anew.
 type memory struct {
-	path string
 	jobs chan job
 	done chan struct{}
 
@@ -33,9 +32,8 @@ type memory struct {
 	behind  bool               // lines were left out: the file is to be written anew
 
 	// The goroutine's own.
-	f    *os.File
-	size int64 // of the file
-	live int64 // of what was in it when it was written anew
+	file lineFile
+	live int64 // bytes of what was in it when it was written anew
 	keeping
 }
 
@@ -75,10 +73,10 @@ var (
 // openMemory reads what is remembered. A file that cannot be read is no reason not to start: it is
 // logged, and what comes from now on is remembered.
 func openMemory(dir string, log *slog.Logger) *memory {
-	m := &memory{path: filepath.Join(dir, "commands.jsonl"), targets: map[string][]*memo{}, keeping: keeping{log: log,
+	m := &memory{file: lineFile{path: filepath.Join(dir, "commands.jsonl")}, targets: map[string][]*memo{}, keeping: keeping{log: log,
 		what: "the ids of commands cannot be kept on the disk: after a restart a repeated command would switch again"},
 		jobs: make(chan job, maxJobs), done: make(chan struct{})}
-	data, err := os.ReadFile(m.path)
+	data, err := os.ReadFile(m.file.path)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		m.tell(err)
 	}
@@ -96,7 +94,7 @@ func openMemory(dir string, log *slog.Logger) *memory {
 		}
 	}
 	if bad > 0 {
-		log.Warn("lines of the remembered commands are damaged and left out", "file", m.path, "lines", bad)
+		log.Warn("lines of the remembered commands are damaged and left out", "file", m.file.path, "lines", bad)
 	}
 	if len(data) > 0 {
 		m.rewrite()
@@ -133,9 +131,7 @@ func (m *memory) run() {
 			}
 		}
 	}
-	if m.f != nil {
-		m.f.Close()
-	}
+	m.file.close()
 }
 
 // put adds a memo, or replaces the one of its id.
@@ -259,33 +255,14 @@ func (m *memory) write(batch []job) {
 	if text.Len() == 0 {
 		return
 	}
-	var err error
-	if m.f == nil {
-		m.f, err = os.OpenFile(m.path, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o640)
-	}
-	if err != nil {
-		m.f = nil
-		m.tell(err)
-		return
-	}
-	n, err := m.f.Write(text.Bytes())
-	m.size += int64(n)
-	if m.size > m.live+max(m.live, maxMemoryFile) {
+	m.tell(m.file.append(text.Bytes(), flush))
+	if m.file.size > m.live+max(m.live, maxMemoryFile) {
 		m.rewrite()
-		return
 	}
-	if err == nil && flush {
-		err = m.f.Sync()
-	}
-	m.tell(err)
 }
 
 // rewrite replaces the file by one with what is remembered and nothing else.
 func (m *memory) rewrite() {
-	if m.f != nil {
-		m.f.Close()
-		m.f = nil
-	}
 	var text bytes.Buffer
 	enc := json.NewEncoder(&text)
 	m.mu.Lock()
@@ -298,10 +275,10 @@ func (m *memory) rewrite() {
 	}
 	m.behind = false
 	m.mu.Unlock()
-	err := writeWhole(m.path, text.Bytes())
+	err := m.file.replace(text.Bytes())
 	m.tell(err)
 	if err == nil {
-		m.size, m.live = int64(text.Len()), int64(text.Len())
+		m.live = m.file.size
 	}
 }
 

@@ -29,11 +29,11 @@ func TestKilledAnywhere(t *testing.T) {
 		m.begin("actuator/led", o, noon)
 		m.end("actuator/led", o, result{id: o.id, stage: stageApplied, accepted: noon, done: noon})
 		written := make(chan int64)
-		m.then(func() { written <- m.size })
+		m.then(func() { written <- m.file.size })
 		after = append(after, <-written)
 	}
 	m.close()
-	whole, err := os.ReadFile(m.path)
+	whole, err := os.ReadFile(m.file.path)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -23,7 +23,6 @@ import (
 // only. So after a power cut the lines may be old ones: unless the end was clean, or the file is not there at all, every
 // output counts as having used up its rate when the host booted. What was done in an earlier boot was done before this one.
 type switches struct {
-	path string
 	boot string
 	zero time.Time // the boot
 	wake chan struct{}
@@ -37,8 +36,7 @@ type switches struct {
 	ended  bool
 
 	// The goroutine's own.
-	f    *os.File
-	size int
+	file lineFile
 	keeping
 }
 
@@ -60,7 +58,7 @@ const (
 func openSwitches(dir string, boot func() (string, time.Duration), outs []gpio.Output, log *slog.Logger) (*switches, map[string][]time.Time) {
 	id, up := boot()
 	now := time.Now()
-	s := &switches{path: filepath.Join(dir, "switches.jsonl"), boot: id, zero: now.Add(-up),
+	s := &switches{file: lineFile{path: filepath.Join(dir, "switches.jsonl")}, boot: id, zero: now.Add(-up),
 		keeping: keeping{log: log, what: "what is switched cannot be kept on the disk: a restart may give outputs more than their rate"},
 		last:    map[string]switchLine{}, wake: make(chan struct{}, 1), done: make(chan struct{})}
 	known, inDoubt := s.read()
@@ -98,7 +96,7 @@ func (s *switches) at(l switchLine) time.Time {
 
 // read takes in the file. known is false when more may have been switched than it says, at the latest inDoubt.
 func (s *switches) read() (known bool, inDoubt time.Time) {
-	data, err := os.ReadFile(s.path)
+	data, err := os.ReadFile(s.file.path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return true, inDoubt
 	}
@@ -109,7 +107,7 @@ func (s *switches) read() (known bool, inDoubt time.Time) {
 	var l switchLine
 	for text := range bytes.Lines(data) {
 		if l = (switchLine{}); json.Unmarshal(text, &l) != nil || l.Boot == "" {
-			s.log.Warn("the file of what was switched is damaged", "file", s.path)
+			s.log.Warn("the file of what was switched is damaged", "file", s.file.path)
 			return false, time.Now()
 		}
 		switch here := l.Boot == s.boot; {
@@ -168,21 +166,19 @@ func (s *switches) run() {
 		s.fresh = nil
 		s.mu.Unlock()
 		switch {
-		case behind || s.size > maxSwitchFile:
+		case behind || s.file.size > maxSwitchFile:
 			s.rewrite()
 		case len(fresh) > 0:
-			s.write(lines(fresh), false)
+			s.tell(s.file.append(lines(fresh), false))
 		}
 		if ended {
 			break
 		}
 	}
-	if s.size > 0 {
-		s.write(lines([]switchLine{{Boot: s.boot, End: true}}), true)
+	if s.file.size > 0 {
+		s.tell(s.file.append(lines([]switchLine{{Boot: s.boot, End: true}}), true))
 	}
-	if s.f != nil {
-		s.f.Close()
-	}
+	s.file.close()
 }
 
 func lines(list []switchLine) []byte {
@@ -194,31 +190,8 @@ func lines(list []switchLine) []byte {
 	return text.Bytes()
 }
 
-// write appends lines.
-func (s *switches) write(text []byte, flush bool) {
-	var err error
-	if s.f == nil {
-		s.f, err = os.OpenFile(s.path, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o640)
-	}
-	if err != nil {
-		s.f = nil
-		s.tell(err)
-		return
-	}
-	_, err = s.f.Write(text)
-	if err == nil && flush {
-		err = s.f.Sync()
-	}
-	s.tell(err)
-	s.size += len(text)
-}
-
 // rewrite replaces the file by one with what still counts.
 func (s *switches) rewrite() {
-	if s.f != nil {
-		s.f.Close()
-		s.f = nil
-	}
 	s.mu.Lock()
 	list := []switchLine{{Boot: s.boot}} // even without a switch there is a line that is not a clean end
 	for _, l := range s.last {
@@ -229,16 +202,13 @@ func (s *switches) rewrite() {
 	list = append(list, s.recent...)
 	s.fresh, s.behind = nil, false
 	s.mu.Unlock()
-	text := lines(list)
-	err := writeWhole(s.path, text)
+	err := s.file.replace(lines(list))
 	s.tell(err)
-	if err == nil {
-		s.size = len(text)
-		return
+	if err != nil {
+		s.mu.Lock()
+		s.behind = true
+		s.mu.Unlock()
 	}
-	s.mu.Lock()
-	s.behind = true
-	s.mu.Unlock()
 }
 
 // close ends it. The outputs must be closed before.

@@ -271,7 +271,7 @@ func TestSwitchesFile(t *testing.T) {
 			s.note(gpio.Switch{Wire: "sim a", At: time.Now(), Away: i%2 == 0})
 			time.Sleep(time.Second)
 		}
-		if st, err := os.Stat(s.path); err != nil || st.Size() > 2*maxSwitchFile {
+		if st, err := os.Stat(s.file.path); err != nil || st.Size() > 2*maxSwitchFile {
 			t.Errorf("%v, %v", st.Size(), err)
 		}
 		for range 3 * maxFreshSwitch { // at once

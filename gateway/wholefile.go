@@ -29,6 +29,47 @@ func writeWhole(path string, data []byte) error {
 	return errors.Join(dir.Sync(), dir.Close())
 }
 
+// lineFile is a file of lines that is appended to, and replaced when it has grown. It is one goroutine's.
+type lineFile struct {
+	path string
+	f    *os.File
+	size int64
+}
+
+// append adds lines, and has them on the disk when flush is set.
+func (l *lineFile) append(text []byte, flush bool) (err error) {
+	if l.f == nil {
+		f, err := os.OpenFile(l.path, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o640)
+		if err != nil {
+			return err
+		}
+		l.f = f
+	}
+	n, err := l.f.Write(text)
+	l.size += int64(n)
+	if err == nil && flush {
+		err = l.f.Sync()
+	}
+	return err
+}
+
+// replace makes the file one with these lines alone.
+func (l *lineFile) replace(text []byte) error {
+	l.close()
+	err := writeWhole(l.path, text)
+	if err == nil {
+		l.size = int64(len(text))
+	}
+	return err
+}
+
+func (l *lineFile) close() {
+	if l.f != nil {
+		l.f.Close() // what had to be on the disk is
+		l.f = nil
+	}
+}
+
 // keeping logs that something cannot be kept on the disk: a new failure once.
 type keeping struct {
 	what string // cannot be kept, and what that means

@@ -101,7 +101,7 @@ run_first() {
 	soon 'the lamp is safe after kill -9' led_is 0
 	is 'the next process' "$(main_pid)" 0
 	rm -r /run/systemd/system/meshgate.service.d; systemctl daemon-reload
-	systemctl start meshgate
+	systemctl restart meshgate # a start would wait for RestartSec
 	soon 'status is well after kill -9' meshgate status
 	ok 'relay, lamp and door work under the unit; outputs are safe after kill -9'
 

@@ -186,10 +186,11 @@ sed -E '/^(ExecStartPre|ExecReload|Restart|RestartSec|WatchdogSec|NotifyAccess|S
 	s/^Type=.*/Type=simple/; s!^ExecStart=.*!ExecStart=/bin/sleep infinity!
 	s!^ExecStopPost=.*!ExecStopPost=/bin/sh -c "echo 0 >'$led/brightness'"!' \
 	/lib/systemd/system/meshgate.service >/run/systemd/system/reference.service
+grep -q '^ExecStopPost=/bin/sh' /run/systemd/system/reference.service || fail 'the unit has no ExecStopPost'
 systemctl daemon-reload
 lamp_off() { took=$(ms_between kill 0) && [ -n "$took" ]; }
 kill_unit() { # UNIT : $took is the milliseconds to the lamp's off
-	local pid; pid=$(systemctl show -P MainPID "$1")
+	local pid; pid=$(systemctl show -P MainPID "$1"); [ "$pid" != 0 ] || fail "$1 does not run"
 	echo kill >$trace/trace_marker; kill -9 "$pid"
 	soon "the lamp is off after kill -9 of $1" lamp_off
 }

@@ -19,17 +19,23 @@ func away(op, _ string) error {
 	return syscall.EROFS
 }
 
+// usedDisk holds records 1 to 30, of which the reader "r" has acknowledged ten.
+func usedDisk(t *testing.T) *disk {
+	d := newDisk()
+	s := mustOpen(t, d, small)
+	mustAppend(t, s, 1, 30)
+	ackAll(t, s, "r", func(seq uint64) bool { return seq <= 10 })
+	mustClose(t, s)
+	return d
+}
+
 // A folder that cannot be had at the start is taken when it can be, without an append: readers that are open by then go on
 // from where their names were, and the sequences go on.
 func TestFolderLater(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		d := newDisk()
-		s := mustOpen(t, d, small)
-		mustAppend(t, s, 1, 30)
-		ackAll(t, s, "r", func(seq uint64) bool { return seq <= 10 })
-		mustClose(t, s)
+		d := usedDisk(t)
 		d.setFail(away)
-		s = mustOpen(t, d, Options{SegmentSize: small.SegmentSize, Readers: []string{"r"}})
+		s := mustOpen(t, d, Options{SegmentSize: small.SegmentSize, Readers: []string{"r"}})
 		if _, err := s.Append(recordOf(31)); !errors.Is(err, syscall.EROFS) {
 			t.Fatal(err)
 		}
@@ -71,14 +77,10 @@ func TestFolderLater(t *testing.T) {
 // A spool that is closed before it could take its folder leaves it as it was.
 func TestFolderNever(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		d := newDisk()
-		s := mustOpen(t, d, small)
-		mustAppend(t, s, 1, 30)
-		ackAll(t, s, "r", func(seq uint64) bool { return seq <= 10 })
-		mustClose(t, s)
+		d := usedDisk(t)
 		before := d.image()
 		d.setFail(away)
-		s = mustOpen(t, d, Options{SegmentSize: small.SegmentSize, Readers: []string{"other"}})
+		s := mustOpen(t, d, Options{SegmentSize: small.SegmentSize, Readers: []string{"other"}})
 		time.Sleep(time.Minute)
 		d.setFail(func(op, _ string) error { // only the lock is refused: nothing may be written without it
 			if op == "lock" {

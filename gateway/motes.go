@@ -148,14 +148,14 @@ func (m *mote) freshness() string {
 }
 
 // listed takes over the manager's own list, which was read from began on: what has been said of a
-// mote since then is newer than the list. What it does not name any more is lost.
+// mote from then on is newer than the list. What it does not name any more is lost.
 func (ms *motes) listed(began time.Time, list []smartmesh.MoteConfig) {
 	in := map[smartmesh.MAC]bool{}
 	for _, c := range list {
 		in[c.MAC] = true
 		ms.update(c.MAC, func(m *mote) {
 			m.ap = c.IsAP
-			newer := m.said.After(began)
+			newer := !m.said.Before(began)
 			if !newer || m.id == 0 && !m.gone {
 				ms.name(m, c.MoteID)
 			}
@@ -175,7 +175,7 @@ func (ms *motes) listed(began time.Time, list []smartmesh.MoteConfig) {
 	ms.mu.Lock()
 	defer ms.mu.Unlock()
 	for mac, m := range ms.all {
-		if !in[mac] && m.named && !m.gone && !m.said.After(began) {
+		if !in[mac] && m.named && !m.gone && m.said.Before(began) {
 			m.gone, m.id, m.state = true, 0, "lost"
 			ms.changed(m)
 		}

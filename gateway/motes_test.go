@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/meshgate/meshgate/smartmesh"
@@ -168,7 +169,7 @@ func TestListed(t *testing.T) {
 	ap := smartmesh.MoteConfig{MAC: macB, MoteID: 1, IsAP: true, State: smartmesh.StateOperational}
 	ms.listed(noon, []smartmesh.MoteConfig{ap,
 		{MAC: macA, MoteID: 2, State: smartmesh.StateOperational}, {MAC: macC, MoteID: 3, State: smartmesh.StateLost}})
-	ms.listed(noon, []smartmesh.MoteConfig{ap, {MAC: macC, MoteID: 3, State: smartmesh.StateLost}})
+	ms.listed(noon.Add(time.Minute), []smartmesh.MoteConfig{ap, {MAC: macC, MoteID: 3, State: smartmesh.StateLost}})
 	if got := strings.Join(*log, " "); got != "operational/ operational/ never/ lost/" {
 		t.Errorf("published %s", got)
 	}
@@ -176,6 +177,21 @@ func TestListed(t *testing.T) {
 	if len(list) != 2 || !list[0].AP || list[1].MAC != macC.String() || list[1].State != "never" {
 		t.Errorf("got %+v", list)
 	}
+}
+
+// TestListedAtOnce: what is said at the very moment that the list is asked for is newer than the list.
+func TestListedAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ms, log := follow()
+		list := []smartmesh.MoteConfig{{MAC: macA, MoteID: 2, State: smartmesh.StateOperational}}
+		ms.listed(time.Now(), list)
+		time.Sleep(time.Minute)
+		ms.event(macA, "lost")
+		ms.listed(time.Now(), list)
+		if got := strings.Join(*log, " "); got != "operational/ lost/" {
+			t.Errorf("published %s", got)
+		}
+	})
 }
 
 // TestListedWhileItChanges: what happened while the list was read is newer than the list.

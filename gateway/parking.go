@@ -54,6 +54,7 @@ type parking struct {
 
 	mu     sync.Mutex
 	began  time.Time
+	passed bool  // this session has passed over what the broker takes after all
 	flying []key // in the order they were sent
 	acked  int   // in this session
 	common []key // what was in flight at each of the last losses
@@ -77,7 +78,7 @@ func newParking(log *slog.Logger, show func(string)) *parking {
 func (p *parking) begin() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.flying, p.acked, p.began = nil, 0, time.Now()
+	p.flying, p.acked, p.passed, p.began = nil, 0, false, time.Now()
 	for _, h := range p.held {
 		if !time.Now().Before(h.until) {
 			p.alone, p.calm = true, 0
@@ -97,12 +98,15 @@ func (p *parking) holds(k key) bool {
 	return one != nil && now.Before(one.until) || all != nil && now.Before(all.until)
 }
 
-// due gives how long it is until something is to be tried again that this session holds back; 0
-// when there is nothing. What the session was to try and has not met is gone from the disk.
+// due gives how long it is until something is to be tried again that this session holds back, or
+// has passed over; 0 when there is nothing. What the session was to try and has not met is gone from the disk.
 func (p *parking) due() time.Duration {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	var first time.Duration
+	if p.passed {
+		first = time.Second
+	}
 	for k, h := range p.held {
 		switch d := max(time.Until(h.until), time.Second); {
 		case h.until.After(p.began) && (first == 0 || d < first):
@@ -170,10 +174,14 @@ func (p *parking) arrived(k key) {
 	if len(p.held) == 0 {
 		return
 	}
-	one, all := p.held[k] != nil, p.held[key{topic: k.topic}] != nil
-	if one || all {
-		delete(p.held, k)
-		delete(p.held, key{topic: k.topic})
+	taken := false
+	for _, name := range []key{k, {topic: k.topic}} {
+		if h := p.held[name]; h != nil {
+			taken, p.passed = true, p.passed || h.until.After(p.began)
+			delete(p.held, name)
+		}
+	}
+	if taken {
 		p.log.Info("the broker takes what was held back", "topic", k.topic, "seq", k.seq)
 		p.tell()
 	}

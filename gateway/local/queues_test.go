@@ -13,7 +13,7 @@ import (
 // newest of it; who has little waiting goes on, and so do all when the others are gone.
 func TestManySleepers(t *testing.T) {
 	t.Parallel()
-	const sleepers, all = 20, 400 << 10
+	const sleepers, all = 20, 1600 << 10 // some 60 of these messages for each; who is awake acknowledges sooner than that
 	file := filepath.Join(t.TempDir(), "sessions")
 	b := startBroker(t, Options{MaxQueuesBytes: all, Sessions: file})
 	for i := range sleepers {
@@ -27,9 +27,9 @@ func TestManySleepers(t *testing.T) {
 	awake := connect(t, pahoOptions(b.tcp(), "awake"))
 	awake.subscribe(t, "#", 1)
 	w := connect(t, pahoOptions(b.tcp(), "writer"))
-	for i := range 100 {
-		w.publish(t, "fill", 1, false, fmt.Sprintf("%01000d", i))
-		if awake.next(t) != fmt.Sprintf("fill=%01000d", i) {
+	for i := range 200 {
+		w.publish(t, "fill", 1, false, fmt.Sprintf("%0100d", i))
+		if awake.next(t) != fmt.Sprintf("fill=%0100d", i) {
 			t.Fatal("who is awake misses something")
 		}
 	}
@@ -45,7 +45,7 @@ func TestManySleepers(t *testing.T) {
 	want(t, again.next(t), "light=on")
 	first := connect(t, pahoOptions(b.tcp(), "sleeper0").SetCleanSession(false))
 	for i := range 8 { // the oldest are kept
-		want(t, first.next(t), fmt.Sprintf("fill=%01000d", i))
+		want(t, first.next(t), fmt.Sprintf("fill=%0100d", i))
 	}
 	b.Close()
 	var saved savedSessions

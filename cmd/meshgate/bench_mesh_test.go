@@ -42,7 +42,7 @@ func BenchmarkFourManagers(b *testing.B) {
 // fourManagers runs a gateway until end is called. All motes have joined when it returns.
 func fourManagers(b *testing.B) (sims []*sim.Manager, end func()) {
 	b.Helper()
-	port, dir := freePort2(b), b.TempDir()
+	port, dir := freePort(b), b.TempDir()
 	cloud(b, port)
 	var managers []string
 	for i := range 4 {

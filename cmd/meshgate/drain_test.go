@@ -30,16 +30,21 @@ import (
 // BenchmarkDrain lets a backlog go to Mosquitto, three times in one run: from the disk of our daemon; from the memory of
 // another Mosquitto over its own bridge; and from memory by the MQTT client alone, which is what CPU is compared with.
 // MESHGATE_DRAIN is the number of records. The first two are counted by the same subscriber; the client's broker has none,
-// or the counting would be in the client's time. Memory is the most that was resident, with what is mapped of the program.
+// or the counting would be in the client's time. The daemon is built as it is packaged. Memory is the most that was
+// resident, with what is mapped of the program.
 func BenchmarkDrain(b *testing.B) {
 	needs(b, "mosquitto")
 	n := 200_000
 	if v, err := strconv.Atoi(os.Getenv("MESHGATE_DRAIN")); err == nil {
 		n = v
 	}
+	program := filepath.Join(b.TempDir(), "meshgate")
+	if out, err := exec.Command("../../packaging/build.sh", program).CombinedOutput(); err != nil {
+		b.Fatalf("%v: %s", err, out)
+	}
 	for b.Loop() {
-		idle := drainDaemon(b, 0)
-		ours := drainDaemon(b, n)
+		idle := drainDaemon(b, program, 0)
+		ours := drainDaemon(b, program, n)
 		theirs := drainMosquitto(b, n)
 		b.ReportMetric(ours.rate, "msgs/s")
 		b.ReportMetric(theirs, "mosquitto-msgs/s")
@@ -65,14 +70,14 @@ type drained struct {
 }
 
 // drainDaemon has the daemon drain n records; with none it is idle for three seconds.
-func drainDaemon(b *testing.B, n int) drained {
+func drainDaemon(b *testing.B, program string, n int) drained {
 	dir, port := b.TempDir(), freePort(b)
 	fill(b, dir, n)
 	remote := cloud(b, port)
 	file := filepath.Join(dir, "gateway.yaml")
 	check(b, os.WriteFile(file, drainConfig(dir, port), 0o600))
 	count := count(b, port, n)
-	p := gatewayProcess(b, "run", "--config", file)
+	p := start(b, program, "run", "--config", file)
 	socket := filepath.Join(dir, "meshgate.sock")
 	awaitStatus(b, socket, func(st control.Status) bool { return upOf(st, "bridge") })
 	if n == 0 {
@@ -199,13 +204,6 @@ func ownCPU() time.Duration {
 		return 0
 	}
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
-}
-
-func freePort2(b *testing.B) int {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	check(b, err)
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
 }
 
 // cloud runs a quiet Mosquitto until the end of the benchmark.

@@ -341,17 +341,21 @@ func TestBrokerRefusesSubscriptions(t *testing.T) {
 	})
 }
 
-// TestPortAway: a port that is not there is told once, and is used when it comes.
+// TestPortAway: a port that is not there is told once, and is used when it comes; when it goes, the motes are not told of
+// as lost beside it.
 func TestPortAway(t *testing.T) {
 	inWorld(t, twoMotes, func(w *world) {
 		there := w.port
+		var conn io.ReadWriteCloser
 		var away atomic.Bool
 		away.Store(true)
 		w.port = func() (io.ReadWriteCloser, error) {
 			if away.Load() {
 				return nil, errors.New("/dev/ttyUSB3 is not there")
 			}
-			return there()
+			p, err := there()
+			conn = p
+			return p, err
 		}
 		w.start()
 		time.Sleep(10 * time.Minute)
@@ -366,6 +370,15 @@ func TestPortAway(t *testing.T) {
 		w.until("readings", func() bool { return len(w.published("mote/+/temperature")) >= 1 })
 		if d := time.Since(came); d > 30*time.Second {
 			t.Errorf("it took %v", d)
+		}
+		time.Sleep(stableAfter)
+		away.Store(true)
+		conn.Close()
+		w.until("silent motes", w.has("mote/+/status", `"fresh":"lost"`))
+		away.Store(false)
+		time.Sleep(2 * stableAfter)
+		if text := w.log.String(); strings.Contains(text, "motes are") {
+			t.Errorf("the log tells of the motes too:\n%s", text)
 		}
 	})
 }

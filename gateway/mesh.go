@@ -58,13 +58,14 @@ type mesh struct {
 	leds                  map[smartmesh.MAC]bool // as the motes have confirmed
 	holds                 map[smartmesh.MAC]*time.Timer
 	ended                 bool
-	resumed               bool        // of the goroutine that holds the session: it was taken up, with its subscription
-	greeted               time.Time   // of the goroutine that holds the session: when the last hello was answered, or given up
-	subscribed            atomic.Bool // what terms say is in force
-	refused               bool        // the disk has not taken the data that came last; of the session's goroutine
-	mute                  bool        // of the goroutine that holds the session: getNetworkConfig is not answered
-	share                 *share      // nil: the port is not shared
-	recording             *recording  // nil: it is not recorded
+	resumed               bool            // of the goroutine that holds the session: it was taken up, with its subscription
+	greeted               time.Time       // of the goroutine that holds the session: when the last hello was answered, or given up
+	subscribed            atomic.Bool     // what terms say is in force
+	missing               map[string]bool // of the goroutine that ages the motes: those that are lost, and whether the log says so
+	refused               bool            // the disk has not taken the data that came last; of the session's goroutine
+	mute                  bool            // of the goroutine that holds the session: getNetworkConfig is not answered
+	share                 *share          // nil: the port is not shared
+	recording             *recording      // nil: it is not recorded
 }
 
 // meshInfo is what manager/NAME/status tells.
@@ -76,7 +77,7 @@ type meshInfo struct {
 func newMesh(cfg config.Manager, g *Gateway) *mesh {
 	m := &mesh{cfg: cfg, g: g, log: g.log.With("manager", cfg.Name),
 		oap: newRequester(), relist: make(chan struct{}, 1), reclock: make(chan struct{}, 1), resubscribe: make(chan struct{}, 1), rates: newRates(),
-		leds: map[smartmesh.MAC]bool{}, holds: map[smartmesh.MAC]*time.Timer{},
+		leds: map[smartmesh.MAC]bool{}, missing: map[string]bool{}, holds: map[smartmesh.MAC]*time.Timer{},
 		serial: g.links.add("serial", cfg.Name, cfg.Port), session: g.links.add("session", cfg.Name, ""),
 		link: g.links.add("mesh", cfg.Name, ""), survey: newSurvey()}
 	m.mark = g.progress.add("manager "+cfg.Name, nil)

@@ -284,29 +284,55 @@ func (g *Gateway) meshHealth() map[string]any {
 // showMesh keeps the mesh's link true: up while a mote is in the network, and not well while one
 // that was in it is not heard.
 func (m *mesh) showMesh() {
-	there, n := 0, 0
-	var lost []string
+	n := 0
+	var there, lost []string
 	for _, mo := range m.motes.snapshot() {
 		switch {
 		case mo.ap:
 			continue
 		case mo.state == "operational" && mo.fresh != "lost":
-			there++
+			there = append(there, mo.mac.String())
 		case mo.state == "lost" && !mo.said.IsZero(), mo.state == "operational":
 			lost = append(lost, mo.mac.String())
 		}
 		n++
 	}
-	detail := fmt.Sprintf("%d of %d motes in the network", there, n)
+	detail := fmt.Sprintf("%d of %d motes in the network", len(there), n)
+	session := m.live.Load() != nil
+	m.tellLost(there, lost, session)
 	switch {
-	case m.live.Load() == nil:
+	case !session:
 		m.link.down(errNoSession)
-	case there == 0:
+	case len(there) == 0:
 		m.link.down(fmt.Errorf("no mote is in the network of %d that the manager knows", n))
 	case len(lost) > 0:
 		m.link.up(detail)
 		m.link.complain(fmt.Sprintf("%d of %d motes lost: %s", len(lost), n, strings.Join(lost, ", ")))
 	default:
 		m.link.up(detail)
+	}
+}
+
+// tellLost logs which motes are lost that were not, and which of those are there again. Those that
+// fall silent while there is no session do so with the manager, whose loss has been told.
+func (m *mesh) tellLost(there, lost []string, session bool) {
+	var gone, back []string
+	for _, mac := range lost {
+		if _, known := m.missing[mac]; !known {
+			m.missing[mac] = session
+			gone = append(gone, mac)
+		}
+	}
+	for _, mac := range there {
+		if m.missing[mac] {
+			back = append(back, mac)
+		}
+		delete(m.missing, mac)
+	}
+	if len(gone) > 0 && session {
+		m.log.Warn("motes are lost", "motes", strings.Join(gone, ", "))
+	}
+	if len(back) > 0 {
+		m.log.Info("motes are back", "motes", strings.Join(back, ", "))
 	}
 }

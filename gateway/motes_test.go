@@ -236,8 +236,15 @@ func TestMeshFollowsTheManager(t *testing.T) {
 		}
 		w.sim.LoseMote(macs[0])
 		w.until("lost", last(macs[0], `"state":"lost"`, `"fresh":"lost"`))
+		time.Sleep(time.Second) // until the mesh is looked at
 		w.sim.AddMote(macs[0])
 		w.until("back", last(macs[0], `"operational"`, `"fresh":"fresh"`))
+		time.Sleep(time.Second)
+		for _, what := range []string{"lost", "back"} {
+			if said := fmt.Sprintf("motes are %s\" manager=main motes=%v\n", what, smartmesh.MAC(macs[0])); strings.Count(w.log.String(), said) != 1 {
+				t.Errorf("the log does not say once: %s%s", said, &w.log)
+			}
+		}
 		w.sim.RestartMote(macs[1])
 		w.until("rejoined", w.has("manager/main/event", `"moteJoin"`, smartmesh.MAC(macs[1]).String()))
 		fourth := w.sim.AddMote([8]byte{})

@@ -155,5 +155,8 @@ func (g *Gateway) pub(_ context.Context, m control.Message) (any, error) {
 	if isCommand(m.Topic) {
 		return nil, errNotLocal
 	}
+	if isState(m.Topic) {
+		return nil, fmt.Errorf("%s is for the gateway alone to say: publish on another topic", m.Topic)
+	}
 	return struct{}{}, g.brought(message{topic: m.Topic, payload: []byte(m.Payload), retain: m.Retain}, 1)
 }

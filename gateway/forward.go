@@ -300,6 +300,10 @@ func (f *forward) incoming(ctx context.Context, s *bridge.Session, m bridge.Mess
 		f.g.orders.do(ctx, command{topic: local, payload: m.Payload, retain: m.Retain, truncated: m.Truncated})
 		return
 	}
+	if isState(local) { // our own of before a restart, as a rule
+		f.log.Debug("a message on a topic of the gateway's own states is not taken", "topic", local)
+		return
+	}
 	f.g.brought(message{topic: local, payload: m.Payload, retain: rule.Retain.Flag(m.Retain), from: f.cfg.Name}, m.QoS)
 }
 

@@ -4,6 +4,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -112,6 +113,35 @@ func TestRetainPolicy(t *testing.T) {
 		time.Sleep(time.Minute)
 		if got := w.published("x/1"); len(got) != 0 {
 			t.Errorf("it went back over the bridge it came from: %q", got)
+		}
+	})
+}
+
+// TestOwnStatesComeFromNobodyElse: a rule in both directions brings in what the broker has on the topics of the gateway's own
+// states, from before a restart for instance; they stay what the gateway says, here and on other bridges.
+func TestOwnStatesComeFromNobodyElse(t *testing.T) {
+	inWorld(t, twoMotes, func(w *world) {
+		w.cfg.Bridges[0].Rules = bridge.Rules{{Pattern: "#", Direction: bridge.Both, QoS: 1, RemotePrefix: prefix, OwnPrefix: true}}
+		w.cfg.Bridges = append(w.cfg.Bridges, config.Bridge{Name: "other", URLs: []string{"mqtt://broker:1884"}, ClientID: "meshgate-other",
+			Keepalive: 30 * time.Second, Prefix: "other/", Rules: bridge.Rules{{Pattern: "#", QoS: 1, RemotePrefix: "other/", OwnPrefix: true}}})
+		w.start()
+		status := "mote/" + w.mac(0) + "/status"
+		w.until("the states", func() bool { return w.holds("other/"+status) && w.holds(prefix+"actuator/led/state") })
+		for _, topic := range []string{"actuator/led/state", status, "gateway/info", "lamp/1/state"} {
+			w.send(topic, "forged", true)
+		}
+		var forged []string
+		w.until("what is on another topic", func() bool {
+			forged = nil
+			for _, p := range w.broker.Published() {
+				if topic, ok := strings.CutPrefix(p.Topic, "other/"); ok && string(p.Payload) == "forged" {
+					forged = append(forged, topic)
+				}
+			}
+			return slices.Contains(forged, "lamp/1/state")
+		})
+		if len(forged) != 1 {
+			t.Errorf("forged states came in: %v", forged)
 		}
 	})
 }

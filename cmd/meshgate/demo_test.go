@@ -95,6 +95,7 @@ func TestLookAndSteer(t *testing.T) {
 		{[]string{"call", "getTime", "--manager", "other"}, 1, "no manager is called"},
 		{[]string{"pub", "lamp/1", "hello"}, 0, ""},
 		{[]string{"pub", "actuator/led/set", "on"}, 1, "meshgate set"},
+		{[]string{"pub", "gateway/status", "x", "--retain"}, 1, "for the gateway alone"},
 		{[]string{"pub", "lamp/#", "x"}, 1, "#"},
 	} {
 		if out, code := run(tt.args...); code != tt.code || !strings.Contains(out, tt.want) {

@@ -93,10 +93,7 @@ func causeOf(l control.Link) *cause {
 // explainNoDaemon is for a daemon that does not answer.
 func explainNoDaemon(err error) string {
 	text := err.Error()
-	switch {
-	case strings.Contains(text, "permission denied"):
-		return "The control socket may not be opened: be root, or in the group meshgate.\n  " + text
-	case strings.Contains(text, "no running meshgate"), strings.Contains(text, "connection refused"), strings.Contains(text, "no such file"):
+	if strings.Contains(text, "no running meshgate") || strings.Contains(text, "connection refused") || strings.Contains(text, "no such file") {
 		return "The daemon does not run. `systemctl status meshgate` and `journalctl -u meshgate` say why; `meshgate check` says what is wrong with the configuration.\n  " + text
 	}
 	return text

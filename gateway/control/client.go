@@ -8,11 +8,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"net/http"
 	"net/url"
 	"os"
 	"path/filepath"
+	"strings"
 )
 
 // Client talks to the daemon behind one socket.
@@ -30,12 +32,12 @@ func Find(stateDir string) (string, error) {
 			continue
 		}
 		path := filepath.Join(dir, "meshgate.sock")
-		if _, err := os.Stat(path); err == nil {
+		if _, err := os.Stat(path); err == nil || errors.Is(err, fs.ErrPermission) { // the client says what to do about that
 			return path, nil
 		}
 		tried = append(tried, path)
 	}
-	return "", fmt.Errorf("no running meshgate found (looked for %v): start it, or say where its socket is with --socket", tried)
+	return "", fmt.Errorf("no running meshgate found (looked for %s): start it, or say where its socket is with --socket", strings.Join(tried, ", "))
 }
 
 // NewClient makes a client of the daemon at socket; nothing is opened yet.
@@ -106,6 +108,9 @@ func (c *Client) send(ctx context.Context, method, what string, body io.Reader) 
 		return nil, fmt.Errorf("control: %w", err)
 	}
 	resp, err := c.http.Do(req)
+	if errors.Is(err, fs.ErrPermission) {
+		return nil, fmt.Errorf("%s: permission denied: use sudo, or join the group of the socket (sudo adduser $USER meshgate, and log in again)", c.socket)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("no answer from the daemon at %s: %w", c.socket, errors.Unwrap(err))
 	}

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -101,5 +102,27 @@ func TestFind(t *testing.T) {
 	}
 	if got, err := Find(dir); err != nil || got != want {
 		t.Errorf("got %q, %v", got, err)
+	}
+}
+
+// TestNotForEverybody: who is not in the group does not even see the socket, and is told what to do.
+func TestNotForEverybody(t *testing.T) {
+	dir := t.TempDir()
+	t.Setenv("RUNTIME_DIRECTORY", dir)
+	if err := os.Chmod(dir, 0); err != nil {
+		t.Fatal(err)
+	}
+	if os.Geteuid() == 0 {
+		if err := syscall.Seteuid(65534); err != nil {
+			t.Fatal(err)
+		}
+		defer syscall.Seteuid(0)
+	}
+	socket, err := Find("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := NewClient(socket).Get(t.Context(), "status", new(Status)); err == nil || !strings.Contains(err.Error(), "permission denied: use sudo") {
+		t.Errorf("got %v", err)
 	}
 }

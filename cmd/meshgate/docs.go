@@ -81,8 +81,11 @@ const manWidth = 70
 
 const manEnd = `.SH EXIT STATUS
 0 done, 1 failed, 2 wrong usage or configuration, 3
-.RB ( "meshgate status" )
-something is down.
+.RB ( "meshgate status" ,
+.BR "health" ,
+.BR "service status" ,
+.BR "diag \-\-explain" )
+something is down or not well.
 .SH SIGNALS
 The daemon ends cleanly on SIGTERM and SIGINT, and reads its configuration again on SIGHUP.
 .SH FILES

@@ -77,6 +77,9 @@ func execute(ctx context.Context, args []string, in io.Reader, out, errs io.Writ
 		return s.code
 	}
 	if !ran {
+		if !cmd.HasSubCommands() {
+			fmt.Fprintf(errs, "Usage: %s\n", cmd.UseLine())
+		}
 		fmt.Fprintf(errs, "See `%s --help`.\n", cmd.CommandPath())
 		return exitUsage
 	}
@@ -93,6 +96,7 @@ MQTT broker has it, and carries commands back to LEDs and actuators.
 Try it without hardware:  meshgate run --demo`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
+		Version:       version, // no template of our own: text/template would make the program larger by 2 MB
 	}
 	root.PersistentFlags().String("socket", "", "control socket of the running daemon (default: the first that is there of\n"+
 		"$RUNTIME_DIRECTORY, /run/meshgate and the state folder, each with /meshgate.sock)")
@@ -104,7 +108,20 @@ Try it without hardware:  meshgate run --demo`,
 		bridgeCmd(), portsCmd(), gpioCmd(), spoolCmd(),
 		setupCmd(), configCmd(), reloadCmd(), safeCmd(), serviceCmd(), diagCmd(), passwdCmd(),
 		docsCmd(), versionCmd())
+	root.InitDefaultCompletionCmd()
+	for _, c := range root.Commands() {
+		if c.HasSubCommands() {
+			strict(c)
+		}
+	}
 	return root
+}
+
+// strict has a group of commands refuse what is none of them. By itself it would print its help and succeed.
+func strict(group *cobra.Command) {
+	group.Args = cobra.NoArgs
+	group.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
+	group.DisableFlagsInUseLine = true
 }
 
 func versionCmd() *cobra.Command {

@@ -22,7 +22,9 @@ func TestUsage(t *testing.T) {
 		want []string
 	}{
 		{[]string{"frobnicate"}, exitUsage, []string{`unknown command "frobnicate"`, "meshgate --help"}},
-		{[]string{"set", "led"}, exitUsage, []string{"accepts 2 arg", "meshgate set --help"}},
+		{[]string{"set", "led"}, exitUsage, []string{"accepts 2 arg", "Usage: meshgate set NAME STATE", "meshgate set --help"}},
+		{[]string{"service", "instal"}, exitUsage, []string{`unknown command "instal" for "meshgate service"`, "meshgate service --help"}},
+		{[]string{"completion", "tcsh"}, exitUsage, []string{`unknown command "tcsh"`}},
 		{[]string{"run", "--colour"}, exitUsage, []string{"unknown flag: --colour"}},
 		{[]string{"run", "--config", "/none.yaml"}, exitUsage, []string{"/none.yaml is not there", "--demo"}},
 		{[]string{"check", "--config", bad}, exitUsage, []string{bad + ":3:6:", `"nam"`, `"name"`, ":5:", "none", "keepalive"}},
@@ -57,8 +59,10 @@ func TestVersion(t *testing.T) {
 	if err := json.Unmarshal([]byte(out), &v); err != nil || code != 0 || v["version"] != version || v["go"] == "" {
 		t.Errorf("%d, %v: %s", code, err, out)
 	}
-	if out, _, _ := meshgate(t, "", "version"); !strings.HasPrefix(out, "meshgate "+version) {
-		t.Errorf("got %s", out)
+	for _, arg := range []string{"version", "--version"} {
+		if out, _, code := meshgate(t, "", arg); code != 0 || !strings.HasPrefix(out, "meshgate ") || !strings.Contains(out, version) {
+			t.Errorf("%s: %d: %s", arg, code, out)
+		}
 	}
 }
 

@@ -9,9 +9,11 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/meshgate/meshgate/bridge"
@@ -32,6 +34,8 @@ const (
 type demo struct {
 	out    io.Writer
 	colour bool
+	bar    int    // how long the bars of temperatures are
+	name   string // of this program, as it was called
 	cloud  *local.Broker
 	page   net.Listener // of the console
 	prefix string
@@ -42,6 +46,7 @@ type demo struct {
 	switched bool // the LED was seen on, in the cloud
 }
 
+// runDemo runs the demo until ctx ends or the terminal is closed. It is judged when it had all the time it was given.
 func runDemo(ctx context.Context, out, errs io.Writer, socket, level string) error {
 	pins := gpio.Host() // before anything else is opened
 	dir, err := os.MkdirTemp("", "meshgate-demo-")
@@ -56,7 +61,7 @@ func runDemo(ctx context.Context, out, errs io.Writer, socket, level string) err
 	if err != nil {
 		return err
 	}
-	d := &demo{out: out, colour: isTerminal(out), start: time.Now()}
+	d := &demo{out: out, colour: isTerminal(out), bar: min(20, max(0, columns(out)-58)), name: os.Args[0], start: time.Now()}
 	if err := d.openCloud(log); err != nil {
 		return err
 	}
@@ -72,19 +77,20 @@ func runDemo(ctx context.Context, out, errs io.Writer, socket, level string) err
 	ports := newPorts(log)
 	defer ports.close()
 	d.welcome(socket)
-	ctx, stop := context.WithCancel(ctx)
+	ctx, stop := signal.NotifyContext(ctx, syscall.SIGHUP)
 	defer stop()
 	var wg sync.WaitGroup
 	wg.Go(func() { d.show(ctx) })
 	hw := hardware(pins, ports, socket)
 	hw.Listen = func(string, string) (net.Listener, error) { return d.page, nil }
 	err = gateway.Run(ctx, cfg, hw, log)
+	over := errors.Is(ctx.Err(), context.DeadlineExceeded)
 	stop()
 	wg.Wait()
 	if err != nil {
 		return err
 	}
-	return d.verdict()
+	return d.verdict(over)
 }
 
 // openCloud starts the broker that plays the cloud.
@@ -123,7 +129,7 @@ func (d *demo) say(colour, format string, args ...any) {
 }
 
 func (d *demo) welcome(socket string) {
-	d.say(bold, "meshgate demo: five simulated motes  ->  gateway  ->  disk  ->  a broker that plays your cloud")
+	d.say(bold, "meshgate demo: five simulated motes -> gateway -> disk -> a broker as your cloud")
 	addr := d.cloud.Addr().String()
 	if addr != demoAddr {
 		d.say(plain, "port 1883 is taken here, so the cloud listens on %s instead", addr)
@@ -136,10 +142,10 @@ func (d *demo) welcome(socket string) {
 	d.say(plain, "\nOpen in a browser:")
 	d.say(green, "  http://%s/\n", page)
 	d.say(plain, "Or try, from another terminal:")
-	d.say(plain, "  mosquitto_sub -h %s -p %s -v -t '%s#'   all that reaches the cloud", host, port, d.prefix)
-	d.say(plain, "  mosquitto_pub -h %s -p %s -t %sactuator/led/set -m toggle   the LED, from there", host, port, d.prefix)
-	d.say(plain, "  meshgate status --socket %s", socket)
-	d.say(plain, "  meshgate watch --socket %s\n", socket)
+	d.say(plain, "  mosquitto_sub -h %s -p %s -v -t '%s#'   the cloud's view", host, port, d.prefix)
+	d.say(plain, "  mosquitto_pub -h %s -p %s -t %sactuator/led/set -m toggle", host, port, d.prefix)
+	d.say(plain, "  %s status --socket %s", d.name, socket)
+	d.say(plain, "  %s watch --socket %s\n", d.name, socket)
 	d.say(plain, "The motes join, and their readings come in (Ctrl-C ends the demo):\n")
 }
 
@@ -179,13 +185,12 @@ func (d *demo) reading(mac string, payload []byte) {
 		return
 	}
 	d.readings++
-	d.line(plain, "mote "+mac, fmt.Sprintf("%6.2f °C %s record %d", r.Value, bar(r.Value), r.Seq))
+	d.line(plain, "mote "+mac, fmt.Sprintf("%6.2f °C %s record %d", r.Value, bar(r.Value, d.bar), r.Seq))
 }
 
 // bar draws a temperature between 10 and 40 degrees.
-func bar(c float64) string {
-	const width = 20
-	n := min(max(int((c-10)/30*width), 0), width)
+func bar(c float64, width int) string {
+	n := min(max(int((c-10)/30*float64(width)), 0), width)
 	return strings.Repeat("█", n) + strings.Repeat("░", width-n)
 }
 
@@ -237,17 +242,17 @@ func sleep(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// verdict says whether the demo has shown what it is for.
-func (d *demo) verdict() error {
+// verdict says how it was and, when it is over and was not broken off, whether it has shown what it is for.
+func (d *demo) verdict(over bool) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.say(bold, "\n%d readings reached the cloud.", d.readings)
 	switch {
-	case d.readings == 0:
+	case over && d.readings == 0:
 		return errors.New("no reading has reached the cloud")
-	case !d.switched:
+	case over && !d.switched:
 		return errors.New("the LED was not switched by a command from the cloud")
 	}
-	d.say(plain, "Next: meshgate run --config gateway.yaml with your own manager; the README has an example.")
+	d.say(plain, "Next: %s run --config gateway.yaml with your own manager; the README has an example.", d.name)
 	return nil
 }

@@ -5,7 +5,10 @@ import (
 	"encoding/json"
 	"net"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -37,6 +40,26 @@ func TestDemo(t *testing.T) {
 	close(p.end)
 	if text := strings.Join(p.out.list(), "\n"); strings.Contains(text, "\x1b") || strings.Contains(text, "level=") {
 		t.Errorf("colour or log lines in a pipe:\n%s", text)
+	}
+}
+
+// TestDemoBrokenOff: whoever has seen enough, or closes the terminal, has done nothing wrong, and nothing stays behind.
+func TestDemoBrokenOff(t *testing.T) {
+	if _, err := binary(); err != nil { // stays, so it is not made in the folder below
+		t.Fatal(err)
+	}
+	t.Setenv("TMPDIR", t.TempDir())
+	for _, sig := range []os.Signal{os.Interrupt, syscall.SIGHUP} {
+		p := gatewayProcess(t, "run", "--demo")
+		p.out.awaitLine(t, "online")
+		p.cmd.Process.Signal(sig)
+		if err := <-p.end; err != nil {
+			t.Errorf("%v: ended with %v:\n%s", sig, err, strings.Join(p.out.list(), "\n"))
+		}
+		close(p.end)
+		if left, _ := filepath.Glob(os.Getenv("TMPDIR") + "/*"); len(left) > 0 {
+			t.Errorf("%v: left behind: %v", sig, left)
+		}
 	}
 }
 

@@ -3,11 +3,8 @@ package main
 import (
 	"fmt"
 	"io"
-	"os"
 	"strings"
 	"time"
-
-	"golang.org/x/term"
 )
 
 // progress tells how far a long job is: on a terminal one line that is written over, elsewhere a
@@ -27,14 +24,7 @@ type progress struct {
 const barWidth = 24
 
 func newProgress(out io.Writer, what string, total uint64) *progress {
-	p := &progress{out: out, what: what, total: total, width: 80, start: time.Now(), told: time.Now()}
-	if f, ok := out.(*os.File); ok && isTerminal(out) {
-		p.terminal = true
-		if w, _, err := term.GetSize(int(f.Fd())); err == nil && w > 20 {
-			p.width = w
-		}
-	}
-	return p
+	return &progress{out: out, what: what, total: total, terminal: isTerminal(out), width: columns(out), start: time.Now(), told: time.Now()}
 }
 
 // at says that so many are done.

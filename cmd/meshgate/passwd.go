@@ -7,8 +7,6 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"os/user"
-	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -55,7 +53,7 @@ func setUser(file, name, password string) error {
 		err = users.Save(file)
 	}
 	if err == nil && fresh {
-		giveToDaemon(file)
+		giveGroup(file)
 	}
 	return err
 }
@@ -71,17 +69,6 @@ func deleteUser(file, name string) error {
 	return users.Save(file)
 }
 
-// giveToDaemon lets the daemon's group read a file that root has made, where there is such a group.
-func giveToDaemon(file string) {
-	g, err := user.LookupGroup("meshgate")
-	if err != nil {
-		return
-	}
-	if gid, err := strconv.Atoi(g.Gid); err == nil {
-		os.Chown(file, -1, gid) // only root may; somebody else runs the daemon as who made the file
-	}
-}
-
 // askPassword asks twice on a terminal, without showing what is typed, or reads one line.
 func askPassword(in io.Reader, out io.Writer, stdin bool) (string, error) {
 	if stdin {
@@ -95,34 +82,38 @@ func askPassword(in io.Reader, out io.Writer, stdin bool) (string, error) {
 	if !ok || !term.IsTerminal(int(f.Fd())) {
 		return "", status{exitUsage, errors.New("no terminal to ask for the password on: say --stdin to have it read from standard input")}
 	}
-	first, again, err := askTwice(f, out)
+	typed, err := typeUnseen(f, out, "Password: ", "Again: ")
 	if err != nil {
 		return "", err
 	}
-	if first != again {
+	if typed[0] != typed[1] {
 		return "", errors.New("the two are not the same; nothing is changed")
 	}
-	return checkPassword(first)
+	return checkPassword(typed[0])
 }
 
-// askTwice has the terminal show nothing from before the first prompt to the end.
-func askTwice(f *os.File, out io.Writer) (first, again string, err error) {
+// typeUnseen has the terminal show nothing from before the first prompt to the end.
+func typeUnseen(f *os.File, out io.Writer, prompts ...string) (typed []string, err error) {
 	before, err := term.MakeRaw(int(f.Fd()))
 	if err != nil {
-		return "", "", err
+		return nil, err
 	}
 	defer term.Restore(int(f.Fd()), before)
 	t := term.NewTerminal(struct {
 		io.Reader
 		io.Writer
 	}{f, out}, "")
-	if first, err = t.ReadPassword("Password: "); err == nil {
-		again, err = t.ReadPassword("Again: ")
+	for _, p := range prompts {
+		text, err := t.ReadPassword(p)
+		if errors.Is(err, io.EOF) { // Ctrl-C, Ctrl-D
+			return nil, errors.New("given up; nothing is changed")
+		}
+		if err != nil {
+			return nil, err
+		}
+		typed = append(typed, text)
 	}
-	if errors.Is(err, io.EOF) { // Ctrl-C, Ctrl-D
-		err = errors.New("given up; nothing is changed")
-	}
-	return first, again, err
+	return typed, nil
 }
 
 func checkPassword(p string) (string, error) {

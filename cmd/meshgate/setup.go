@@ -39,6 +39,7 @@ type setup struct {
 	old           *config.Config // what is configured already; nil: nothing, or not valid
 	was           answers        // the same, as far as setup asks for it
 	in            *bufio.Reader
+	ended         error    // why nothing is asked any more
 	terminal      *os.File // where a password can be typed unseen; nil: none
 	out           io.Writer
 	ports         *ports
@@ -56,9 +57,9 @@ again at any time: what is configured is the default, and the old file is kept b
 file with settings that are not asked for here is not replaced without a yes, or --replace.`,
 		Example: "  meshgate setup\n  meshgate setup --yes --broker mqtts://broker.example.net --username gw1 --password-file cloud.password --start",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			s.given, s.out, s.in = cmd.Flags().Changed, cmd.OutOrStdout(), bufio.NewReader(cmd.InOrStdin())
+			s.given, s.out = cmd.Flags().Changed, cmd.OutOrStdout()
 			if f, ok := cmd.InOrStdin().(*os.File); ok && term.IsTerminal(int(f.Fd())) {
-				s.terminal = f
+				s.terminal, s.in = f, bufio.NewReader(breakable{cmd.Context(), f})
 			} else {
 				s.yes = true
 			}
@@ -90,13 +91,19 @@ func (s *setup) run(ctx context.Context, socket string) (err error) {
 		return err
 	}
 	s.defaults()
-	s.ask("id", "Name of this gateway", &s.a.ID)
+	if err := s.valid(); err != nil {
+		return status{exitUsage, err}
+	}
+	s.askValid("id", "Name of this gateway", &s.a.ID)
 	s.manager(ctx, socket)
 	if err := s.broker(ctx, socket); err != nil {
 		return err
 	}
-	s.ask("led", "Pin of an LED or relay that commands may switch (GPIO17, led:ACT, sim; none)", &s.a.LED)
-	s.ask("http", "Console for a browser, for all users of this machine (127.0.0.1:8080; none)", &s.a.HTTP)
+	s.askValid("led", "Pin of an LED or relay that commands may switch (GPIO17, led:ACT, sim; none)", &s.a.LED)
+	s.askValid("http", "Console for a browser, for all users of this machine (127.0.0.1:8080; none)", &s.a.HTTP)
+	if s.ended != nil {
+		return s.ended
+	}
 	if err := s.write(); err != nil {
 		return err
 	}
@@ -135,23 +142,6 @@ func (s *setup) defaults() {
 	}
 	s.a.Plaintext = s.a.Plaintext || was.Plaintext
 	s.was = was
-}
-
-// ask puts a question unless the flag has answered it; nothing typed keeps what is there.
-func (s *setup) ask(flag, question string, answer *string) {
-	if s.yes || s.given(flag) {
-		return
-	}
-	fmt.Fprintf(s.out, "%s [%s]: ", question, *answer)
-	if line, _ := s.in.ReadString('\n'); strings.TrimSpace(line) != "" {
-		*answer = strings.TrimSpace(line)
-	}
-}
-
-func (s *setup) confirm(question string) bool {
-	answer := "no"
-	s.ask("", question, &answer)
-	return strings.HasPrefix(strings.ToLower(answer), "y")
 }
 
 func (s *setup) say(what string, err error) {

@@ -6,8 +6,6 @@ import (
 	"os"
 	"path/filepath"
 
-	"golang.org/x/term"
-
 	"github.com/meshgate/meshgate/bridge"
 	"github.com/meshgate/meshgate/gateway/config"
 	"github.com/meshgate/meshgate/gateway/control"
@@ -15,7 +13,8 @@ import (
 
 // broker asks for the broker and tests it until it works, or the person wants to go on without.
 func (s *setup) broker(ctx context.Context, socket string) error {
-	for {
+	for s.ended == nil {
+		was := s.a.Broker
 		s.ask("broker", "URL of the broker (mqtts://HOST; none)", &s.a.Broker)
 		if s.a.Broker == "none" || s.a.Broker == "" {
 			return nil
@@ -26,6 +25,7 @@ func (s *setup) broker(ctx context.Context, socket string) error {
 				return status{exitUsage, err}
 			}
 			fmt.Fprintf(s.out, "  %v\n", err)
+			s.a.Broker = was
 			continue
 		}
 		if !s.encrypted(u) {
@@ -35,8 +35,8 @@ func (s *setup) broker(ctx context.Context, socket string) error {
 			continue
 		}
 		s.login(u)
-		if s.untested {
-			return nil
+		if s.untested || s.ended != nil {
+			return s.ended
 		}
 		if err := s.tryBroker(ctx, socket); err == nil {
 			return nil
@@ -47,6 +47,7 @@ func (s *setup) broker(ctx context.Context, socket string) error {
 			return nil
 		}
 	}
+	return s.ended
 }
 
 // login asks for what the broker wants to know of us.
@@ -58,20 +59,24 @@ func (s *setup) login(u bridge.URL) {
 	if s.a.Username == "none" {
 		s.a.Username = ""
 	}
-	if s.a.Username != "" && !s.yes && !s.given("password-file") && s.terminal != nil {
-		fmt.Fprint(s.out, "Password (nothing typed: as it is in the file): ")
-		typed, err := term.ReadPassword(int(s.terminal.Fd()))
-		fmt.Fprintln(s.out)
-		if err == nil && len(typed) > 0 {
-			s.a.password = string(typed)
-			s.a.PasswordFile = filepath.Join(filepath.Dir(s.file), "cloud.password")
-		}
+	if s.a.Username != "" && !s.yes && !s.given("password-file") && s.terminal != nil && s.ended == nil {
+		s.askPassword()
 	}
 	if s.a.Username == "" {
 		s.a.PasswordFile = ""
 	}
 	if u.Secure() {
 		s.ask("ca", "File of the authority that signed its certificate (nothing: the system's)", &s.a.CA)
+	}
+}
+
+func (s *setup) askPassword() {
+	typed, err := typeUnseen(s.terminal, s.out, "Password (nothing typed: as it is in the file): ")
+	if err != nil {
+		s.ended = errBrokenOff
+	} else if typed[0] != "" {
+		s.a.password = typed[0]
+		s.a.PasswordFile = filepath.Join(filepath.Dir(s.file), "cloud.password")
 	}
 }
 

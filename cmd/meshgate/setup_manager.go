@@ -21,7 +21,22 @@ func (s *setup) manager(ctx context.Context, socket string) {
 	} else if !s.untested {
 		fmt.Fprintf(s.out, "  No manager answers on %s now. The daemon tries again and again.\n", s.a.Port)
 	}
-	s.ask("port", "Port of the manager", &s.a.Port)
+	was := s.a.Port
+	s.askValid("port", "Port of the manager", &s.a.Port)
+	if s.a.Port != was && s.a.Port != "auto" && !s.untested {
+		s.probe(ctx, s.a.Port)
+	}
+}
+
+// probe says which manager answers on a port, or why none does, and whether one does.
+func (s *setup) probe(ctx context.Context, port string) bool {
+	mac, err := probe(ctx, port, s.ports.open)
+	if err != nil {
+		fmt.Fprintf(s.out, "  %s: %v\n", port, err)
+		return false
+	}
+	fmt.Fprintf(s.out, "  %s: manager %s\n", port, mac)
+	return true
 }
 
 func (s *setup) find(ctx context.Context, socket string) string {
@@ -40,12 +55,9 @@ func (s *setup) find(ctx context.Context, socket string) string {
 		try = append(try, findPorts(s.root)...)
 	}
 	for _, p := range slices.Compact(try) {
-		mac, err := probe(ctx, p, s.ports.open)
-		if err == nil {
-			fmt.Fprintf(s.out, "  %s: manager %s\n", p, mac)
+		if s.probe(ctx, p) {
 			return p
 		}
-		fmt.Fprintf(s.out, "  %s: %v\n", p, err)
 	}
 	return ""
 }

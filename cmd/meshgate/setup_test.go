@@ -3,13 +3,17 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/creack/pty"
 
 	"github.com/meshgate/meshgate/bridge"
 	"github.com/meshgate/meshgate/bridge/brokertest"
@@ -147,7 +151,7 @@ func TestSetupAsks(t *testing.T) {
 		t.Fatal(err)
 	}
 	var out bytes.Buffer
-	typed := "greenhouse\n\nnonsense\nmqtt://" + at + "\nanna\nled:ACT\n127.0.0.1:8099\nno\n"
+	typed := "green house\ngreenhouse\nCOM3\nsim:\nnonsense\nmqtt://" + at + "\nanna\nled:ACT\n8099\n127.0.0.1:8099\nno\n"
 	s := &setup{file: filepath.Join(t.TempDir(), "gateway.yaml"), given: func(string) bool { return false }, root: t.TempDir(),
 		in: bufio.NewReader(strings.NewReader(typed)), out: &out, ports: newPorts(slog.New(slog.DiscardHandler))}
 	defer s.ports.close()
@@ -158,15 +162,53 @@ func TestSetupAsks(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if cfg.ID != "greenhouse" || cfg.Managers[0].Port != "/dev/smartmesh-api" || cfg.Bridges[0].Username != "anna" || cfg.Outputs[0].Pin != "led:ACT" || cfg.HTTP.Listen != "127.0.0.1:8099" {
+	if cfg.ID != "greenhouse" || cfg.Managers[0].Port != "sim:" || cfg.Bridges[0].Username != "anna" || cfg.Outputs[0].Pin != "led:ACT" || cfg.HTTP.Listen != "127.0.0.1:8099" {
 		t.Errorf("it wrote %+v after\n%s", cfg, &out)
 	}
-	if !contains(out.String(), "nonsense", "No manager was found", "route back     ok") {
+	if !contains(out.String(), "nonsense", "No manager was found", "sim:: manager 00-17", "route back     ok", `id: name "green house"`, "COM3", "http.listen: expected") {
 		t.Errorf("it says\n%s", &out)
 	}
 	connects := b.Connects()
 	if n := len(connects); n != 1 || connects[0].ClientID != "meshgate-greenhouse-setup" {
 		t.Errorf("it connected as %+v", connects)
+	}
+}
+
+// TestSetupBrokenOff: Ctrl-C and Ctrl-D end it at any question, and nothing is written.
+func TestSetupBrokenOff(t *testing.T) {
+	for _, tt := range []struct {
+		name, typed string // the last line is answered by the interruption
+		how         func(cancel func(), terminal io.Writer)
+	}{
+		{"Ctrl-C", "[", func(cancel func(), _ io.Writer) { cancel() }}, // the terminal makes a signal of it
+		{"Ctrl-D", "[", func(_ func(), terminal io.Writer) { io.WriteString(terminal, "\x04") }},
+		{"Ctrl-C at the password", "Password", func(_ func(), terminal io.Writer) { io.WriteString(terminal, "\x03") }},
+	} {
+		file := filepath.Join(t.TempDir(), "gateway.yaml")
+		ours, theirs, err := pty.Open()
+		if err != nil {
+			t.Skip(err)
+		}
+		defer ours.Close()
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		end := make(chan int, 1)
+		args := []string{"setup", "--config", file, "--port", "sim:", "--broker", "mqtt://127.0.0.1:1", "--username", "anna"}
+		if tt.typed == "[" {
+			args = args[:5]
+		}
+		go func() { end <- execute(ctx, args, theirs, theirs, theirs) }()
+		if tt.typed == "Password" {
+			awaitText(t, ours, "Name of")
+			io.WriteString(ours, "\n")
+		}
+		awaitText(t, ours, tt.typed)
+		tt.how(cancel, ours)
+		awaitText(t, ours, "broken off")
+		if code := <-end; code != exitFailed || exists(file) {
+			t.Errorf("%s: status %d, a file: %v", tt.name, code, exists(file))
+		}
+		theirs.Close()
 	}
 }
 

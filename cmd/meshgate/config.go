@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -129,7 +130,8 @@ The command waits for the end of the trial, and does so too when the terminal go
 			}
 			var s control.ConfigState
 			if err := c.Post(cmd.Context(), "config/apply", req, &s); err != nil {
-				return fmt.Errorf("refused, the old configuration stays in force: %w", err)
+				_ = c.Get(cmd.Context(), "config", &s) // only to name the file that was meant
+				return fmt.Errorf("refused, the old configuration stays in force: %s", strings.ReplaceAll(err.Error(), cmp.Or(s.File, args[0])+":", args[0]+":"))
 			}
 			if s.Change != nil {
 				printChange(cmd.OutOrStdout(), *s.Change)

@@ -97,6 +97,12 @@ func applyByCommand(t *testing.T, file, socket, broker string) {
 	if code != exitFailed || !strings.Contains(errs, "taken back") {
 		t.Errorf("apply of a typo: %d %s", code, errs)
 	}
+	if err := os.WriteFile(next, []byte(change("managers:", "mangers:")), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, errs, code := meshgate(t, "", "config", "apply", next, "--socket", socket); code != exitFailed || !strings.Contains(errs, next+":3:1") {
+		t.Errorf("apply of a bad file: %d %s", code, errs)
+	}
 }
 
 func TestReplaceFile(t *testing.T) {

@@ -3,6 +3,7 @@ package main
 import (
 	"archive/tar"
 	"bytes"
+	"cmp"
 	"compress/gzip"
 	"context"
 	"encoding/json"
@@ -35,10 +36,9 @@ it says instead, in words, what is likely wrong with each link that is down.`,
 			if words {
 				return explainDaemon(cmd)
 			}
-			if out == "" {
-				out = "meshgate-diag-" + time.Now().UTC().Format("20060102-150405") + ".tar.gz"
-			}
-			if err := writeBundle(out, collect(cmd, file)); err != nil {
+			folder := "meshgate-diag-" + time.Now().UTC().Format("20060102-150405")
+			out := cmp.Or(out, folder+".tar.gz")
+			if err := writeBundle(out, folder, collect(cmd, file)); err != nil {
 				return err
 			}
 			fmt.Fprintf(cmd.OutOrStdout(), "%s\n", out)
@@ -108,14 +108,14 @@ func collect(cmd *cobra.Command, file string) []item {
 	add("version.txt", versions(), nil)
 	add("clock.txt", fmt.Appendf(nil, "now %s\ntrusted %v\nsynchroniser runs %v\n", time.Now().Format(time.RFC3339Nano), clockRight(), synchroniserRuns()), nil)
 	for name, args := range map[string][]string{
-		"log.txt":        {"journalctl", "-u", "meshgate", "-n", "5000", "--no-pager", "-o", "short-precise"},
-		"unit.txt":       {"systemctl", "show", "meshgate", "--no-pager"},
-		"timedatectl":    {"timedatectl"},
-		"disks.txt":      {"df", "-h", cfg.StateDir},
-		"network.txt":    {"ip", "address"},
-		"kernel-log.txt": {"sh", "-c", "dmesg | grep -iE 'tty|usb|gpio|mmc|ext4|voltage' | tail -n 300"},
-		"devices.txt":    {"sh", "-c", "ls -l /dev/smartmesh-api* /dev/serial/by-id /dev/tty[UA]* /dev/gpiochip* /sys/class/leds; id"},
-		"gpio.txt":       {"sh", "-c", "cat /sys/kernel/debug/gpio; for f in /sys/bus/gpio/devices/*/; do echo $f; done"},
+		"log.txt":         {"journalctl", "-u", "meshgate", "-n", "5000", "--no-pager", "-o", "short-precise"},
+		"unit.txt":        {"systemctl", "show", "meshgate", "--no-pager"},
+		"timedatectl.txt": {"timedatectl"},
+		"disks.txt":       {"df", "-h", cfg.StateDir},
+		"network.txt":     {"ip", "address"},
+		"kernel-log.txt":  {"sh", "-c", "dmesg | grep -iE 'tty|usb|gpio|mmc|ext4|voltage' | tail -n 300"},
+		"devices.txt":     {"sh", "-c", "ls -l /dev/smartmesh-api* /dev/serial/by-id /dev/tty[UA]* /dev/gpiochip* /sys/class/leds; id"},
+		"gpio.txt":        {"sh", "-c", "cat /sys/kernel/debug/gpio; for f in /sys/bus/gpio/devices/*/; do echo $f; done"},
 	} {
 		data, err := output(ctx, args...)
 		add(name, data, err)
@@ -180,13 +180,13 @@ func redactedYAML(text []byte) []byte {
 	return out
 }
 
-// writeBundle is the tar.gz, for its owner's eyes.
-func writeBundle(path string, items []item) error {
+// writeBundle is the tar.gz, for its owner's eyes. It unpacks into the folder.
+func writeBundle(path, folder string, items []item) error {
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return err
 	}
-	err = bundle(f, strings.TrimSuffix(filepath.Base(path), ".tar.gz"), items)
+	err = bundle(f, folder, items)
 	if e := f.Close(); err == nil {
 		err = e
 	}

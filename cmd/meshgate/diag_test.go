@@ -40,7 +40,11 @@ func unpack(t *testing.T, path string) map[string]string {
 		if err != nil {
 			t.Fatal(err)
 		}
-		files[filepath.Base(h.Name)] = string(data)
+		folder, name := filepath.Split(h.Name)
+		if filepath.Clean(folder) == filepath.Base(path) {
+			t.Errorf("%s cannot be unpacked beside %s", h.Name, path)
+		}
+		files[name] = string(data)
 	}
 }
 
@@ -75,7 +79,7 @@ func TestDiag(t *testing.T) {
 // TestDiagOfADeadDaemon: the bundle is made all the same, and the explanation says so.
 func TestDiagOfADeadDaemon(t *testing.T) {
 	file, socket := site(t, "sim:", 0, "")
-	path := filepath.Join(t.TempDir(), "d.tar.gz")
+	path := filepath.Join(t.TempDir(), "d.tgz")
 	if _, errs, code := meshgate(t, "", "diag", "--config", file, "--socket", socket, "-o", path); code != 0 {
 		t.Fatalf("%d %s", code, errs)
 	}

@@ -81,10 +81,5 @@ func (Key) MarshalText() ([]byte, error) { return []byte("(secret)"), nil }
 // An ASN is an absolute slot number: 40 bits, big-endian, counted since the network's clock began.
 type ASN [5]byte
 
-// Slots gives the number.
-func (a ASN) Slots() uint64 {
-	return uint64(a[0])<<32 | uint64(a[1])<<24 | uint64(a[2])<<16 | uint64(a[3])<<8 | uint64(a[4])
-}
-
 // A License is the manager's licence key, of old.
 type License [13]byte

@@ -89,7 +89,7 @@ func TestRequestRepeats(t *testing.T) {
 		}
 		r.respond(last, "00 00000001 000000003d226bc6 00060eb3 0000000001 0002")
 		if err := <-err; err != nil || !got.Repeated || got.Sent != first.at || got.Received.Sub(first.at) != 3500*ms ||
-			got.UTC != time.Unix(0x3d226bc6, 0x60eb3*1000).UTC() || got.ASN.Slots() != 1 {
+			got.UTC != time.Unix(0x3d226bc6, 0x60eb3*1000).UTC() || got.ASN != (ASN{4: 1}) {
 			t.Errorf("%+v, %v", got, err)
 		}
 		if c := counts(r.stats); c["requests"] != 1 || c["request_repeats"] != 4 {

@@ -142,20 +142,3 @@ func (r *Reader) Waiting() (n uint64) {
 	}
 	return n
 }
-
-// Backlog gives how much of the backlog is neither acknowledged nor given out: records, and bytes on the disk, about.
-func (r *Reader) Backlog() (records uint64, bytes int64) {
-	s := r.spool
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, g := range s.segs {
-		lo, hi := max(g.first, r.backlog.seq), min(g.last, r.backlog.to)
-		if hi < lo || g.count == 0 {
-			continue
-		}
-		n := hi - lo + 1 - r.cursor.acked.count(lo, hi)
-		records += n
-		bytes += int64(float64(g.end-headerBlock) * min(1, float64(n)/float64(g.count)))
-	}
-	return records, bytes
-}

@@ -282,9 +282,6 @@ func TestLanes(t *testing.T) {
 		t.Fatal(err)
 	}
 	mustAppend(t, s, 51, 60)
-	if n, b := r.Backlog(); n != 50 || b < 50*minRecord || b > 50*40 {
-		t.Fatal(n, b)
-	}
 	for want := uint64(51); want <= 60; want++ {
 		rec, err := r.NextLive(t.Context())
 		if err != nil || rec.Seq != want {
@@ -297,13 +294,10 @@ func TestLanes(t *testing.T) {
 			r.Ack(old.Seq)
 		}
 	}
-	if n, _ := r.Backlog(); n != 40 || r.Waiting() != 45 {
-		t.Fatal(n, r.Waiting())
-	}
-	r.Rewind()
-	if n, _ := r.Backlog(); n != 45 {
+	if n := r.Waiting(); n != 45 {
 		t.Fatal(n)
 	}
+	r.Rewind()
 	for i := range 45 {
 		want := uint64(i + 6)
 		if i < 5 {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -54,10 +55,7 @@ func runDemo(ctx context.Context, out, errs io.Writer, socket, level string) err
 		return fmt.Errorf("no folder for the demo: %w", err)
 	}
 	defer os.RemoveAll(dir)
-	if level == "" {
-		level = "warn"
-	}
-	log, _, err := newLog(errs, level, "text")
+	log, _, err := newLog(errs, cmp.Or(level, "warn"), "text")
 	if err != nil {
 		return err
 	}

@@ -128,14 +128,3 @@ func (s Sample) Start(packetMade time.Time) time.Time {
 	}
 	return s.UTC
 }
-
-// Times gives the time of every sample, in the manager's clock: they are Rate apart, from Start on.
-func (s Sample) Times(packetMade time.Time) []time.Time {
-	times := make([]time.Time, len(s.Values))
-	t := s.Start(packetMade)
-	for i := range times {
-		times[i] = t
-		t = t.Add(s.Rate)
-	}
-	return times
-}

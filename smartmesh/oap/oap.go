@@ -256,12 +256,6 @@ func AppendRequest(dst []byte, r Request) []byte {
 	return appendTags(dst, r.Tags)
 }
 
-// AppendResponse appends the response of a mote to a reliable request to dst.
-func AppendResponse(dst []byte, r Response) []byte {
-	dst = append(dst, controlResponse|controlReliable, r.Session<<4|r.Sequence&0x0F, byte(r.Command), byte(r.Result))
-	return appendTags(dst, r.Tags)
-}
-
 func appendTags(dst []byte, tags []Tag) []byte {
 	for _, t := range tags {
 		dst = appendTag(dst, t)

@@ -142,7 +142,7 @@ func TestTimes(t *testing.T) {
 		{"rate 0", Sample{UTC: at, Values: []int{1, 2}}, at, []float64{0, 0}},
 	}
 	for _, tt := range tests {
-		if got := seconds(tt.sample.Times(tt.packet)); !reflect.DeepEqual(got, tt.want) {
+		if got := seconds(times(tt.sample, tt.packet)); !reflect.DeepEqual(got, tt.want) {
 			t.Errorf("%s: got %v, want %v", tt.name, got, tt.want)
 		}
 	}
@@ -247,11 +247,11 @@ func FuzzParse(f *testing.F) {
 			}
 			DecodeFields(msg.Address, msg.Tags)
 		case Response:
-			if again, err := Parse(AppendResponse(nil, msg)); err != nil || !reflect.DeepEqual(again, any(msg)) {
+			if again, err := Parse(appendResponse(nil, msg)); err != nil || !reflect.DeepEqual(again, any(msg)) {
 				t.Errorf("%x: got %+v, %v, want %+v", payload, again, err, msg)
 			}
 		case Sample:
-			times := msg.Times(msg.UTC.Add(time.Duration(later)))
+			times := times(msg, msg.UTC.Add(time.Duration(later)))
 			if n := len(times); n != len(msg.Values) || n > 0 && !times[0].Equal(msg.UTC) && !times[n-1].Equal(msg.UTC) {
 				t.Errorf("%x: times %v, stamp %v", payload, times, msg.UTC)
 			}
@@ -290,4 +290,21 @@ func BenchmarkParse(b *testing.B) {
 			}
 		})
 	}
+}
+
+// times gives the time of every sample: they are Rate apart, from Start on.
+func times(s Sample, packetMade time.Time) []time.Time {
+	all := make([]time.Time, len(s.Values))
+	t := s.Start(packetMade)
+	for i := range all {
+		all[i] = t
+		t = t.Add(s.Rate)
+	}
+	return all
+}
+
+// appendResponse appends the response of a mote to a reliable request to dst.
+func appendResponse(dst []byte, r Response) []byte {
+	dst = append(dst, controlResponse|controlReliable, r.Session<<4|r.Sequence&0x0F, byte(r.Command), byte(r.Result))
+	return appendTags(dst, r.Tags)
 }

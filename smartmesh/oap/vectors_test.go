@@ -91,7 +91,7 @@ func TestVectors(t *testing.T) {
 		case Request:
 			again = AppendRequest(nil, msg)
 		case Response:
-			again = AppendResponse(nil, msg)
+			again = appendResponse(nil, msg)
 		default:
 			continue
 		}

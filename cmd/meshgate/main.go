@@ -2,7 +2,7 @@
 //
 // One file a group of commands: run and demo (the daemon), ports (the serial line, TCP and the
 // simulator), look (status, motes, watch), mesh (topology, health), steer (set, call, oap, pub),
-// codec (decode, encode), pins (gpio), passwd, safe, setup, service, diag.
+// codec (decode, encode), pins (gpio), passwd, safe, setup, config, bridge, spool, service, diag, docs.
 package main
 
 import (

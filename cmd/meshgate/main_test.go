@@ -15,7 +15,8 @@ func TestUsage(t *testing.T) {
 	if err := os.WriteFile(bad, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	badSim, _ := site(t, "sim:?mots=3", 0, "")
+	others := filepath.Join(dir, "others.yaml") // mistakes that other packages know of, too
+	writeText(t, others, "managers:\n  - {name: main, port: 'sim:?mots=3', allow: [reset, getTim]}\n  - {nam: b, port: 'sim:'}\n")
 	tests := []struct {
 		args []string
 		code int
@@ -28,7 +29,8 @@ func TestUsage(t *testing.T) {
 		{[]string{"run", "--colour"}, exitUsage, []string{"unknown flag: --colour"}},
 		{[]string{"run", "--config", "/none.yaml"}, exitUsage, []string{"/none.yaml is not there", "--demo"}},
 		{[]string{"check", "--config", bad}, exitUsage, []string{bad + ":3:6:", `"nam"`, `"name"`, ":5:", "none", "keepalive"}},
-		{[]string{"check", "--config", badSim}, exitUsage, []string{"manager main", "unknown parameter", "motes"}},
+		{[]string{"check", "--config", others}, exitUsage, []string{others + `:2:24: managers[0].port: sim: unknown parameter "mots"`,
+			others + `:2:54: managers[0].allow[1]: "getTim" is no command of the manager`, others + ":3:6:"}},
 		{[]string{"simulate"}, exitUsage, []string{"--pty LINK or --listen HOST:PORT"}},
 		{[]string{"simulate", "--listen", "x", "--faults", "nois=1"}, exitUsage, []string{"nois", "noise"}},
 		{[]string{"call"}, exitUsage, []string{"call --list"}},

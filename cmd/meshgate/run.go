@@ -11,7 +11,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -96,7 +95,7 @@ func checkCmd() *cobra.Command {
 }
 
 // load reads a configuration; what is wrong with it is wrong usage.
-func load(file string) (*config.Config, error) { return judged(config.Load(file)) }
+func load(file string) (*config.Config, error) { return judged(config.Load(file, judges()...)) }
 
 // judged is what became of reading a configuration, in the words of a person who wrote it.
 func judged(cfg *config.Config, err error) (*config.Config, error) {
@@ -116,35 +115,24 @@ func judged(cfg *config.Config, err error) (*config.Config, error) {
 		}
 		return nil, status{exitUsage, fmt.Errorf("%d mistake%s in the configuration:\n%s", len(mistakes), many, text)}
 	}
-	if err == nil {
-		err = understood(cfg)
-	}
 	if err != nil {
 		return nil, status{exitUsage, err}
 	}
 	return cfg, nil
 }
 
-// understood checks what package config does not know: the language of the simulator and the
-// names of the manager's commands.
-func understood(cfg *config.Config) error {
-	var known []string
-	for _, c := range smartmesh.Commands() {
-		known = append(known, c.Name)
-	}
-	for _, m := range cfg.Managers {
-		if strings.HasPrefix(m.Port, "sim:") {
-			if _, err := sim.ParseURL(m.Port); err != nil {
-				return fmt.Errorf("%s: manager %s: port: %w", cfg.File, m.Name, err)
+// judges are what package config does not know: the language of the simulator and the names of the
+// manager's commands.
+func judges() []config.Judge {
+	return []config.Judge{
+		{Of: "sim", Wrong: func(url string) error { _, err := sim.ParseURL(url); return err }},
+		{Of: "allow", Wrong: func(name string) error {
+			if slices.ContainsFunc(smartmesh.Commands(), func(c smartmesh.CommandInfo) bool { return c.Name == name }) {
+				return nil
 			}
-		}
-		for _, name := range m.Allow {
-			if !slices.Contains(known, name) {
-				return fmt.Errorf("%s: manager %s: allow: %q is no command of the manager (`meshgate call --list`)", cfg.File, m.Name, name)
-			}
-		}
+			return fmt.Errorf("%q is no command of the manager (`meshgate call --list`)", name)
+		}},
 	}
-	return nil
 }
 
 func runDaemon(ctx context.Context, cfg *config.Config, src gateway.Source, socket string, log *slog.Logger) error {

@@ -70,15 +70,12 @@ func (s *setup) askValid(flag, question string, answer *string) {
 func (s *setup) valid() error {
 	a := s.a
 	a.Broker, a.Port = "none", cmp.Or(a.Port, "auto")
-	cfg, err := config.Parse(s.file, []byte(a.file()), filepath.Dir(s.file))
+	_, err := config.Parse(s.file, []byte(a.file()), filepath.Dir(s.file), judges()...)
 	var mistakes config.Errors
 	if errors.As(err, &mistakes) {
 		return fmt.Errorf("%s: %s", mistakes[0].Path, mistakes[0].Msg)
 	}
-	if err != nil {
-		return err
-	}
-	return understood(cfg)
+	return err
 }
 
 func (s *setup) confirm(question string) bool {

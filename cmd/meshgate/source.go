@@ -44,7 +44,7 @@ func loadText(file string, text []byte) (*config.Config, error) {
 	if text == nil {
 		return load(file)
 	}
-	return judged(config.Parse(file, text, filepath.Dir(file)))
+	return judged(config.Parse(file, text, filepath.Dir(file), judges()...))
 }
 
 // replaceFile writes a file so that, whatever happens, the old or the new content is there, with

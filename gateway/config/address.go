@@ -203,7 +203,7 @@ func (v value) remotePort(s, sch string) string {
 }
 
 // simPort checks the form of sim:?key=value&..., and that no key is there twice. What the
-// keys mean is the simulator's.
+// keys mean is the simulator's, which may have a judge here.
 func (v value) simPort(s string) string {
 	rest := strings.TrimPrefix(s, "sim:")
 	if rest != "" && !strings.HasPrefix(rest, "?") {
@@ -220,6 +220,9 @@ func (v value) simPort(s string) string {
 			v.fail("key %q of sim: is to be there once, with a value", clip(key))
 			return ""
 		}
+	}
+	if !v.judged("sim", s) {
+		return ""
 	}
 	return s
 }

@@ -138,9 +138,16 @@ type Log struct {
 // maxFile bounds the size of a configuration in bytes.
 const maxFile = 1 << 20
 
+// A Judge is what another package knows of values here: of "sim", the URL of a simulated port, or of "allow", the name of
+// a command of the manager.
+type Judge struct {
+	Of    string
+	Wrong func(text string) error // nil: it is right
+}
+
 // Load reads the configuration in the file at path. The error is Errors when the file could
 // be read.
-func Load(path string) (*Config, error) {
+func Load(path string, judges ...Judge) (*Config, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, fmt.Errorf("config: %w", err)
@@ -154,13 +161,15 @@ func Load(path string) (*Config, error) {
 	if err != nil {
 		return nil, fmt.Errorf("config: %w", err)
 	}
-	return Parse(path, data, dir)
+	return Parse(path, data, dir, judges...)
 }
 
 // Parse is Load of a text: name is what the file is called in messages, dir the folder that
 // relative paths start from. The error is Errors.
-func Parse(name string, data []byte, dir string) (*Config, error) {
-	return parse(name, data, dir, thisHost())
+func Parse(name string, data []byte, dir string, judges ...Judge) (*Config, error) {
+	d := newDecoder(name, dir, thisHost(), current)
+	d.judges = judges
+	return d.parse(data)
 }
 
 func parse(name string, data []byte, dir string, h host) (*Config, error) {

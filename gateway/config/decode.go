@@ -133,14 +133,29 @@ func (o object) rate(key string) time.Duration {
 	return every
 }
 
-// allow reads the names of API commands. Which of them there are is the manager's language;
-// a name that it does not have allows nothing.
+// judged reports whether nobody who knows of such values says that this one is wrong.
+func (v value) judged(of, text string) bool {
+	for _, j := range v.d.judges {
+		if j.Of == of {
+			if err := j.Wrong(text); err != nil {
+				v.fail("%v", err)
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// allow reads the names of API commands. Which of them there are is the manager's language,
+// which may have a judge here; a name that it does not have allows nothing.
 func (d *decoder) allow(o object) []string {
 	names, at := o.texts("allow", "API commands such as setNetworkConfig")
 	for i, name := range names {
 		if !camelCase.MatchString(name) {
 			at[i].fail("expected the name of an API command such as setNetworkConfig, found %q", clip(name))
+			continue
 		}
+		at[i].judged("allow", name)
 	}
 	return names
 }

@@ -15,6 +15,7 @@ type decoder struct {
 	file, dir string
 	host      host
 	form      form
+	judges    []Judge
 	older     int      // the version of a file that was migrated
 	source    [][]byte // the lines of the file
 	errs      []Error

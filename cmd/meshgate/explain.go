@@ -58,8 +58,10 @@ func explain(s control.Status) []string {
 	var out []string
 	told := map[string]bool{}
 	explained := map[string]bool{} // managers whose line is the reason that there is no session
+	alone := map[string]bool{}     // managers without a session, of whose mesh nothing more is known
 	for _, l := range s.Links {
-		if l.Error == "" || l.Kind == "session" && explained[l.Name] {
+		alone[l.Name] = alone[l.Name] || l.Kind == "session" && l.Error != ""
+		if l.Error == "" || l.Kind == "session" && explained[l.Name] || l.Kind == "mesh" && alone[l.Name] {
 			continue
 		}
 		text := l.Kind + " " + l.Name + ": " + l.Error

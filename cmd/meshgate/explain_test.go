@@ -95,6 +95,7 @@ func TestExplainTheRest(t *testing.T) {
 	got := explain(control.Status{Links: []control.Link{
 		{Kind: "serial", Name: "main", Error: portError("/dev/ttyUSB3", fs.ErrNotExist).Error()},
 		{Kind: "session", Name: "main", Error: portError("/dev/ttyUSB3", fs.ErrNotExist).Error()},
+		{Kind: "mesh", Name: "main", Error: "there is no session with the manager"},
 		{Kind: "output", Name: "led", Error: "something new"}, {Kind: "bridge", Name: "cloud", Up: true}}})
 	if len(got) != 2 || !strings.Contains(got[0], "plugged in") || got[1] != "output led: something new" {
 		t.Errorf("told %q", got)

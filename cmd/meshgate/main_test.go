@@ -89,6 +89,13 @@ func TestCallList(t *testing.T) {
 	}
 }
 
+// TestCompletion: the shells complete the names of the manager's commands.
+func TestCompletion(t *testing.T) {
+	if out, _, code := meshgate(t, "", "__complete", "call", "getNetw"); code != 0 || !strings.Contains(out, "getNetworkInfo\n") {
+		t.Errorf("%d: %s", code, out)
+	}
+}
+
 func TestFieldValue(t *testing.T) {
 	for in, want := range map[string]any{"5": int64(5), "0x10": int64(16), "true": true, "00ff": "00ff", "0": int64(0), "abc": "abc", "-3": int64(-3),
 		"0000000000000000": "0000000000000000"} {

@@ -96,7 +96,8 @@ func callCmd() *cobra.Command {
 	var list, yes bool
 	cmd := &cobra.Command{
 		Use: "call COMMAND [field=value ...]", Short: "Send any command of the manager's API",
-		Example: "  meshgate call getNetworkInfo\n  meshgate call getMoteConfig macAddress=0000000000000000 next=true",
+		Example:           "  meshgate call getNetworkInfo\n  meshgate call getMoteConfig macAddress=0000000000000000 next=true",
+		ValidArgsFunction: completeCommand,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if list {
 				printCommands(cmd.OutOrStdout())
@@ -127,6 +128,16 @@ func callCmd() *cobra.Command {
 	cmd.Flags().BoolVar(&list, "list", false, "print the commands with their fields")
 	cmd.Flags().BoolVar(&yes, "yes", false, "send it also when it can strand the network")
 	return cmd
+}
+
+// completeCommand gives a shell the names of the commands.
+func completeCommand(_ *cobra.Command, args []string, _ string) (names []string, _ cobra.ShellCompDirective) {
+	if len(args) == 0 {
+		for _, c := range smartmesh.Commands() {
+			names = append(names, c.Name)
+		}
+	}
+	return names, cobra.ShellCompDirectiveNoFileComp
 }
 
 func isDangerous(name string) bool {

@@ -2,9 +2,11 @@ package main
 
 import (
 	"encoding/json"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -52,6 +54,14 @@ func TestUsage(t *testing.T) {
 		if out != "" {
 			t.Errorf("%v: written to standard output: %s", tt.args, out)
 		}
+	}
+}
+
+// TestNotReadable: a file of root's tells a person, and the journal of a service, what to do.
+func TestNotReadable(t *testing.T) {
+	_, err := judged(nil, &fs.PathError{Op: "open", Path: "/etc/x.yaml", Err: syscall.EACCES})
+	if err == nil || !contains(err.Error(), "/etc/x.yaml may not be read", "sudo chgrp meshgate /etc/x.yaml") {
+		t.Errorf("got %v", err)
 	}
 }
 

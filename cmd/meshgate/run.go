@@ -103,6 +103,9 @@ func judged(cfg *config.Config, err error) (*config.Config, error) {
 	if errors.Is(err, os.ErrNotExist) && errors.As(err, &path) {
 		return nil, status{exitUsage, fmt.Errorf("%s is not there: name another with --config, or try `meshgate run --demo`", path.Path)}
 	}
+	if errors.Is(err, os.ErrPermission) && errors.As(err, &path) {
+		return nil, status{exitUsage, fmt.Errorf("%[1]s may not be read: use sudo; so that the service can, `sudo chgrp meshgate %[1]s && sudo chmod g+r %[1]s`", path.Path)}
+	}
 	var mistakes config.Errors
 	if errors.As(err, &mistakes) {
 		text := mistakes.Error()

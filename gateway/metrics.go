@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/meshgate/meshgate/gateway/local"
 )
 
 // serveMetrics is GET /metrics.
@@ -33,6 +35,11 @@ func (g *Gateway) metrics() *exposition {
 	}
 	for _, m := range g.meshes() {
 		g.meshMetrics(e, m)
+	}
+	if l := g.side(); l != nil {
+		if st := l.figures.Load(); st != nil {
+			localMetrics(e, st)
+		}
 	}
 	for _, r := range g.outs().All() {
 		if r.Known {
@@ -98,6 +105,23 @@ func (g *Gateway) meshMetrics(e *exposition, m *mesh) {
 			e.gauge("meshgate_mote_battery_volts", "A mote's supply.", float64(*mo.Battery)/1000, labels...)
 		}
 	}
+}
+
+func localMetrics(e *exposition, st *local.Stats) {
+	e.gauge("meshgate_local_clients", "Clients that are connected to the local broker.", float64(st.Clients))
+	e.gauge("meshgate_local_sessions", "Its sessions, those of persistent clients that are away included.", float64(st.Sessions))
+	e.gauge("meshgate_local_subscriptions", "Its subscriptions.", float64(st.Subscriptions))
+	e.gauge("meshgate_local_retained_topics", "Topics of which it retains a message.", float64(st.Retained))
+	e.gauge("meshgate_local_retained_bytes", "Bytes of those messages.", float64(st.RetainedBytes))
+	e.counter("meshgate_local_received_total", "Messages of local clients.", float64(st.Received))
+	e.counter("meshgate_local_sent_total", "Messages to local clients.", float64(st.Sent))
+	e.counter("meshgate_local_not_stored_total", "Messages of local clients that a bridge was to carry and the disk did not take.", float64(st.NotStored))
+	e.counter("meshgate_local_not_retained_total", "Messages beyond the bounds of what is retained.", float64(st.NotRetained))
+	e.counter("meshgate_local_slow_total", "Messages left out for clients that do not keep up.", float64(st.Slow))
+	e.counter("meshgate_local_published_total", "Messages of the gateway to the local broker.", float64(st.Published))
+	e.counter("meshgate_local_dropped_total", "Messages of the gateway that were not published there.", float64(st.Dropped))
+	e.counter("meshgate_local_refused_total", "Connections, subscriptions and messages refused.", float64(st.Refused))
+	e.counter("meshgate_local_reconnects_total", "Connections to local.broker after the first.", float64(st.Reconnects))
 }
 
 func spaced(name string) string { return strings.ReplaceAll(name, "_", " ") }

@@ -6,6 +6,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/meshgate/meshgate/bridge"
+	"github.com/meshgate/meshgate/gateway/config"
 )
 
 func bridgeCmd() *cobra.Command {
@@ -13,6 +14,9 @@ func bridgeCmd() *cobra.Command {
 	root := &cobra.Command{Use: "bridge", Short: "Look into the rules of the bridges"}
 	test := &cobra.Command{
 		Use: "test TOPIC", Short: "Say which rules a topic matches, and what it becomes", Args: cobra.ExactArgs(1),
+		Long: `TOPIC is a topic of this side, for what goes out, or one at the broker, with its prefix, for what comes in. It is
+said which rules it matches, and what it becomes on the other side.`,
+		Example: "  meshgate bridge test mote/00-17-0d-00-00-38-05-e9/temperature\n  meshgate bridge test meshgate/greenhouse-1/actuator/led/set",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := bridge.ValidTopic(args[0]); err != nil {
 				return status{exitUsage, err}
@@ -34,7 +38,7 @@ func bridgeCmd() *cobra.Command {
 				}
 			}
 			if !crosses {
-				return fmt.Errorf("no rule of %s carries %s", file, args[0])
+				return fmt.Errorf("no rule of %s carries %s%s", file, args[0], inwards(cfg.Bridges, args[0]))
 			}
 			t.print()
 			return nil
@@ -43,4 +47,14 @@ func bridgeCmd() *cobra.Command {
 	test.Flags().StringVar(&file, "config", defaultConfig, "the configuration")
 	root.AddCommand(test, bridgeImportCmd())
 	return root
+}
+
+// inwards is for who asks what comes in by its topic of this side.
+func inwards(bridges []config.Bridge, topic string) string {
+	for _, b := range bridges {
+		if local, _, ok := b.Rules.InBy(b.Prefix + topic); ok && local == topic {
+			return fmt.Sprintf("; %s brings it in as %s", b.Name, b.Prefix+topic)
+		}
+	}
+	return ""
 }

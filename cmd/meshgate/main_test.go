@@ -87,6 +87,9 @@ func TestCheckOK(t *testing.T) {
 	if code != 0 || !strings.Contains(out, "meshgate/t1/mote/x/temperature") {
 		t.Errorf("%d: %s", code, out)
 	}
+	if _, errs, code := meshgate(t, "", "bridge", "test", "--config", file, "actuator/led/set"); code != exitFailed || !strings.Contains(errs, "in as meshgate/t1/actuator/led/set") {
+		t.Errorf("%d: %s", code, errs)
+	}
 	if _, errs, code := meshgate(t, "", "bridge", "test", "--config", file, "nobody/x"); code != exitFailed || !strings.Contains(errs, "no rule") {
 		t.Errorf("%d: %s", code, errs)
 	}

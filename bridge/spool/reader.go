@@ -142,3 +142,17 @@ func (r *Reader) Waiting() (n uint64) {
 	}
 	return n
 }
+
+// Left gives how many records of the backlog are neither acknowledged nor given out.
+func (r *Reader) Left() (n uint64) {
+	s := r.spool
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, g := range s.segs {
+		lo, hi := max(g.first, r.backlog.seq), min(g.last, r.backlog.to)
+		if hi >= lo && g.count > 0 {
+			n += hi - lo + 1 - r.cursor.acked.count(lo, hi)
+		}
+	}
+	return n
+}

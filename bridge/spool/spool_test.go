@@ -294,10 +294,13 @@ func TestLanes(t *testing.T) {
 			r.Ack(old.Seq)
 		}
 	}
-	if n := r.Waiting(); n != 45 {
-		t.Fatal(n)
+	if r.Left() != 40 || r.Waiting() != 45 {
+		t.Fatal(r.Left(), r.Waiting())
 	}
 	r.Rewind()
+	if n := r.Left(); n != 45 {
+		t.Fatal(n)
+	}
 	for i := range 45 {
 		want := uint64(i + 6)
 		if i < 5 {

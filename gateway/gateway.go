@@ -276,11 +276,12 @@ func (g *Gateway) brought(m message, qos byte) error {
 	return err
 }
 
-// carrier is the first bridge that is to carry a message; empty when none is.
+// carrier is the first bridge that is to carry a message, whether it runs at the moment or is being
+// changed; empty when none is.
 func (g *Gateway) carrier(m message) string {
-	for _, f := range g.bridges() {
-		if _, _, ok := f.cfg.Rules.Out(m.topic); ok && f.cfg.Name != m.from {
-			return f.cfg.Name
+	for b := range g.kept(g.conf()) {
+		if _, _, ok := b.Rules.Out(m.topic); ok && b.Name != m.from {
+			return b.Name
 		}
 	}
 	return ""
@@ -307,8 +308,8 @@ func (g *Gateway) store(m message, qos byte, to string) error {
 
 // unfit tells of a message that a rule is to carry and cannot: its remote topic would not be valid.
 func (g *Gateway) unfit(m message) error {
-	for _, f := range g.bridges() {
-		if err := f.cfg.Rules.Unfit(m.topic); err != nil && f.cfg.Name != m.from {
+	for b := range g.kept(g.conf()) {
+		if err := b.Rules.Unfit(m.topic); err != nil && b.Name != m.from {
 			return fmt.Errorf("%w: %w", local.ErrNever, err)
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"os"
 	"reflect"
 	"slices"
@@ -58,8 +59,8 @@ func (g *Gateway) apply(cfg *config.Config) (control.Change, error) {
 	cfg, change.Waiting = g.fixed(cfg)
 	wishes := g.wishes(cfg)
 	kept := g.stopOthers(wishes, &change)
+	g.spool.SetReaders(g.readers(cfg)...) // before a message is stored for one of them
 	g.cfg.Store(cfg)
-	g.spool.SetReaders(g.readers(cfg)...)
 	g.changePins(cfg, &change)
 	var errs []error
 	for _, w := range wishes {
@@ -270,17 +271,28 @@ func (g *Gateway) forget(prefix string) {
 	}
 }
 
-// readers are the bridges that the spool keeps records for: those of cfg, and, while it is on
-// trial, those of the configuration that may come back.
+// kept are the bridges that records are kept for: those of cfg, and, while it is on trial, those of
+// the configuration that may come back.
+func (g *Gateway) kept(cfg *config.Config) iter.Seq[*config.Bridge] {
+	return func(yield func(*config.Bridge) bool) {
+		for _, c := range []*config.Config{cfg, g.trial.fallback()} {
+			if c == nil {
+				continue
+			}
+			for i := range c.Bridges {
+				if !yield(&c.Bridges[i]) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// readers are the names of those bridges.
 func (g *Gateway) readers(cfg *config.Config) []string {
 	var names []string
-	for _, b := range cfg.Bridges {
+	for b := range g.kept(cfg) {
 		names = append(names, b.Name)
-	}
-	if before := g.trial.fallback(); before != nil {
-		for _, b := range before.Bridges {
-			names = append(names, b.Name)
-		}
 	}
 	slices.Sort(names)
 	return slices.Compact(names)

@@ -1,13 +1,17 @@
 package gateway
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"net"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/meshgate/meshgate/bridge"
+	"github.com/meshgate/meshgate/bridge/brokertest"
 	"github.com/meshgate/meshgate/gateway/config"
 	"github.com/meshgate/meshgate/gateway/control"
 	"github.com/meshgate/meshgate/gpio"
@@ -232,4 +236,58 @@ func TestReadersOnTrial(t *testing.T) {
 	if got := g.readers(named("clod", "plant")); !slices.Equal(got, []string{"clod", "plant"}) {
 		t.Errorf("decided: %v", got)
 	}
+}
+
+// TestReloadKeepsWhatIsTaken: what a local client publishes while a bridge is being changed waits for it, also when another
+// that is changed as well takes its time to end; and what only the configuration that may come back carries is kept for it.
+func TestReloadKeepsWhatIsTaken(t *testing.T) {
+	inChangingWorld(t, twoMotes, func(c *changing) {
+		slow := brokertest.New()
+		defer slow.Close()
+		lamps := bridge.Rules{{Pattern: "lamp/#", Direction: bridge.Out, QoS: 1, RemotePrefix: prefix}}
+		c.cfg.Bridges[0].Rules = lamps
+		other := c.cfg.Bridges[0]
+		other.Name, other.ClientID, other.URLs, other.Rules = "other", "meshgate-o", []string{"mqtt://slow:1883"}, nil
+		c.cfg.Bridges = append(c.cfg.Bridges, other)
+		plain := c.hw
+		c.hw = func(hw *Hardware) {
+			plain(hw)
+			hw.Dial = func(ctx context.Context, network, addr string) (net.Conn, error) {
+				if addr == "slow:1883" {
+					return slow.Dial(ctx, network, addr)
+				}
+				return c.broker.Dial(ctx, network, addr)
+			}
+		}
+		c.start()
+		c.until("connected", func() bool { return c.holds(prefix + "gateway/status") })
+		slow.Set(func(b *brokertest.Behaviour) { b.NoAck = true })
+		c.file.write("changed", c.changed(func(n *config.Config) {
+			n.Bridges[0].Keepalive, n.Bridges[1].Keepalive = time.Minute, time.Minute
+		}))
+		c.hup <- struct{}{}
+		var want []string
+		post := func(payload string) {
+			if err := c.ask("POST", "pub", control.Message{Topic: "lamp/1", Payload: payload}, nil); err != nil {
+				t.Errorf("not taken: %v", err)
+			}
+			want = append(want, payload)
+		}
+		for i := range 50 {
+			post(fmt.Sprint(i))
+			time.Sleep(100 * time.Millisecond)
+		}
+		c.file.known["none"] = c.changed(func(n *config.Config) { n.Bridges = nil })
+		if err := c.ask("POST", "config/apply", control.ApplyRequest{Text: "none", Confirm: "5s"}, nil); err != nil {
+			t.Fatal(err)
+		}
+		post("on trial")
+		c.until("all", func() bool { return len(c.published("lamp/1")) >= len(want) })
+		got := c.published("lamp/1")
+		slices.Sort(got) // live ones go before those that waited
+		slices.Sort(want)
+		if !slices.Equal(got, want) {
+			t.Errorf("came %q, want %q", got, want)
+		}
+	})
 }

@@ -299,3 +299,20 @@ func seqs(t *testing.T, all []brokertest.Publish) (out []int) {
 	}
 	return out
 }
+
+// TestHeldIsNoHang: a bridge that has nothing to send but what it holds back stands still and does not hang.
+func TestHeldIsNoHang(t *testing.T) {
+	inWorld(t, twoMotes, func(w *world) {
+		w.port = func() (io.ReadWriteCloser, error) { return nil, io.ErrUnexpectedEOF }
+		w.cfg.Spool.MaxSize, w.cfg.Spool.WhenFull = 1, "drop-newest"
+		r := sampleRecord("mote/a/temperature", 1, "main")
+		w.fill(r)
+		w.cutOn(`/temperature`)
+		w.startWith(nil, nil)
+		w.until("held back", func() bool { return strings.Contains(w.log.String(), "held back on the disk") })
+		time.Sleep(time.Hour)
+		if strings.Contains(w.log.String(), "no progress") {
+			t.Errorf("the log says:\n%s", &w.log)
+		}
+	})
+}

@@ -46,6 +46,7 @@ type forward struct {
 	as     asBridge
 	stated chan struct{} // closed when this session has published all states
 
+	over           atomic.Uint64 // records that this session has passed over: held back
 	sent, failures atomic.Uint64
 	certEnd        atomic.Int64 // of the certificate that ends first; 0: none is known
 }
@@ -56,10 +57,10 @@ func newForward(cfg config.Bridge, g *Gateway) (*forward, error) {
 		return nil, err
 	}
 	f := &forward{cfg: cfg, g: g, reader: r, link: g.links.add("bridge", cfg.Name, cfg.URLs[0]), log: g.log.With("bridge", cfg.Name),
-		mark:  g.progress.add("bridge "+cfg.Name, func() bool { return r.Waiting() == 0 }),
 		tells: g.progress.duty("states of bridge " + cfg.Name), hears: g.progress.duty("commands of bridge " + cfg.Name),
 		ledger: openLedger(filepath.Join(g.conf().StateDir, "retained", cfg.Name+".json"), g.log.With("bridge", cfg.Name)),
 		echoes: make(chan string, 8), ending: map[string]int{}}
+	f.mark = g.progress.add("bridge "+cfg.Name, func() bool { return r.Waiting() <= f.over.Load() })
 	f.state = &condition{link: f.link}
 	f.park = newParking(f.log, func(text string) { f.state.set(troubleHeld, text) })
 	return f, nil
@@ -97,6 +98,7 @@ func (f *forward) session(ctx context.Context, up func(...any)) error {
 	f.connected(url, s)
 	up("broker", url)
 	f.reader.Rewind()
+	f.over.Store(0)
 	f.park.begin()
 	f.stated = make(chan struct{})
 	work, stop := context.WithCancelCause(ctx)

@@ -114,6 +114,7 @@ func (f *forward) records(ctx context.Context, s *bridge.Session, l lane, sent c
 		}
 		k := key{r.Seq, r.Topic}
 		if f.park.holds(k) {
+			f.over.Add(1)
 			f.mark.beat()
 			continue // not acknowledged: it stays on the disk
 		}

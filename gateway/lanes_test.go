@@ -22,7 +22,7 @@ import (
 // fill puts records into the spool before the gateway starts.
 func (w *world) fill(recs ...spool.Record) {
 	w.t.Helper()
-	s, err := spool.Open(filepath.Join(w.cfg.StateDir, "spool"), spool.Options{Readers: []string{"cloud"}})
+	s, err := spool.Open(filepath.Join(w.cfg.StateDir, "spool"), spool.Options{MaxSize: w.cfg.Spool.MaxSize, Readers: []string{"cloud"}})
 	if err != nil {
 		w.t.Fatal(err)
 	}

@@ -15,6 +15,9 @@ const (
 	liveWindow    = 50
 	backlogWindow = 100
 
+	// readAgain is the pause before what the disk has failed to read is tried again.
+	readAgain = time.Second
+
 	ackBatch  = 20   // acknowledgements that the spool is told of at once, at most
 	maxRoutes = 1000 // topics whose way a lane remembers
 )
@@ -76,7 +79,8 @@ func (f *forward) nextLive(ctx context.Context) (spool.Record, bool, error) {
 	return r, true, err
 }
 
-// nextBacklog gives what waited, after all states and one record a tick if there is one.
+// nextBacklog gives what waited, after all states and one record a tick if there is one. What the
+// disk fails to read is tried again.
 func (f *forward) nextBacklog(ctx context.Context, tick <-chan time.Time) (spool.Record, bool, error) {
 	select {
 	case <-f.stated:
@@ -90,11 +94,17 @@ func (f *forward) nextBacklog(ctx context.Context, tick <-chan time.Time) (spool
 			return spool.Record{}, false, ctx.Err()
 		}
 	}
-	if err := ctx.Err(); err != nil {
-		return spool.Record{}, false, err
+	for ctx.Err() == nil {
+		if r, ok := f.reader.NextBacklog(); ok {
+			return r, true, nil
+		}
+		if f.reader.Left() == 0 {
+			return spool.Record{}, false, nil
+		}
+		f.mark.beat()
+		sleep(ctx, readAgain)
 	}
-	r, ok := f.reader.NextBacklog()
-	return r, ok, nil
+	return spool.Record{}, false, ctx.Err()
 }
 
 // records sends the records of a lane, in order. The channel's capacity is the window: when it is

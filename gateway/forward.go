@@ -23,28 +23,29 @@ const closing = 2 * time.Second
 // forward carries records and states to one remote broker and commands back, through as many
 // sessions as it takes.
 type forward struct {
-	cfg    config.Bridge
-	g      *Gateway
-	reader *spool.Reader
-	link   *link
-	mark   *mark
-	tells  *duty // of states
-	hears  *duty // of commands
-	log    *slog.Logger
-	turn   int // which of the URLs is tried next
-	lasted bool
-	told   string
-	twin   twin
-	ledger *ledger
-	newest newest
-	mute   bool           // the broker does not route
-	files  string         // the state of the files that this session was made with
-	ending map[string]int // certificates that end soon, by serial number: the threshold that was told
-	state  *condition
-	park   *parking
-	echoes chan string
-	as     asBridge
-	stated chan struct{} // closed when this session has published all states
+	cfg      config.Bridge
+	g        *Gateway
+	reader   *spool.Reader
+	link     *link
+	mark     *mark
+	tells    *duty // of states
+	hears    *duty // of commands
+	log      *slog.Logger
+	turn     int // which of the URLs is tried next
+	lasted   bool
+	told     string
+	twin     twin
+	ledger   *ledger
+	newest   newest
+	recalled bool           // newest knows what was delivered before; the backlog's
+	mute     bool           // the broker does not route
+	files    string         // the state of the files that this session was made with
+	ending   map[string]int // certificates that end soon, by serial number: the threshold that was told
+	state    *condition
+	park     *parking
+	echoes   chan string
+	as       asBridge
+	stated   chan struct{} // closed when this session has published all states
 
 	over           atomic.Uint64 // records that this session has passed over: held back
 	sent, failures atomic.Uint64

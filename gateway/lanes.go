@@ -133,6 +133,9 @@ func (f *forward) records(ctx context.Context, s *bridge.Session, l lane, sent c
 		if err != nil {
 			return err
 		}
+		if m.Retain && l.historical {
+			f.recall()
+		}
 		receipt, err := f.newest.publish(m, r.Seq, func(m bridge.Message) (bridge.Receipt, error) {
 			return f.park.publish(ctx, s, k, m)
 		})

@@ -229,6 +229,41 @@ func TestBacklogRetained(t *testing.T) {
 	})
 }
 
+// TestBacklogRetainedBefore: nor does it when the newer one was delivered by another process.
+func TestBacklogRetainedBefore(t *testing.T) {
+	inWorld(t, twoMotes, func(w *world) {
+		w.cfg.Bridges[0].Rules = append(w.cfg.Bridges[0].Rules, bridge.Rule{Pattern: "lamp/#", Direction: bridge.Out, QoS: 1, RemotePrefix: prefix})
+		s, err := spool.Open(filepath.Join(w.cfg.StateDir, "spool"), spool.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, payload := range []string{"a", "b", "c"} {
+			if _, err := s.Append(messageRecord(message{topic: "lamp/1", payload: []byte(payload), retain: true}, 1)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		r, err := s.Reader("cloud")
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Ack(2)
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+		w.start()
+		w.until("what waited", func() bool { return len(w.published("lamp/1")) >= 2 })
+		var got []string
+		for _, p := range w.broker.Published() {
+			if strings.HasSuffix(p.Topic, "lamp/1") {
+				got = append(got, fmt.Sprint(string(p.Payload), p.Retain))
+			}
+		}
+		if want := []string{"afalse", "ctrue"}; !slices.Equal(got, want) {
+			t.Errorf("came %q, want %q", got, want)
+		}
+	})
+}
+
 // A lane finds the same way for a topic again, also when it has forgotten it.
 func TestRoutes(t *testing.T) {
 	rules := bridge.Rules{{Pattern: "b/#", Direction: bridge.Out, QoS: 2, RemotePrefix: "far/"}}

@@ -119,17 +119,41 @@ func (n *newest) publish(m bridge.Message, seq uint64, by func(bridge.Message) (
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	last, known := n.seq[m.Topic]
-	switch {
-	case seq < last:
-		m.Retain = false
-	case known || len(n.seq) < maxNewest:
-		if n.seq == nil {
-			n.seq = map[string]uint64{}
-		}
-		n.seq[m.Topic] = seq
-	}
+	m.Retain = n.note(m.Topic, seq)
 	return by(m)
+}
+
+// note remembers a record as the last of its topic, unless a newer one is known. The caller has mu.
+func (n *newest) note(topic string, seq uint64) bool {
+	last, known := n.seq[topic]
+	if seq < last {
+		return false
+	}
+	if n.seq == nil {
+		n.seq = map[string]uint64{}
+	}
+	if known || len(n.seq) < maxNewest {
+		n.seq[topic] = seq
+	}
+	return true
+}
+
+// recall remembers what was retained before this bridge came to run here, by another process for instance: the records that were
+// delivered while older ones waited are still on the disk. It is called before the first of those goes out.
+func (f *forward) recall() {
+	if f.recalled {
+		return
+	}
+	f.recalled = true
+	known := routes{}
+	for r := range f.reader.Delivered() {
+		if to := known.of(r.Topic, f.cfg.Rules); to.ok && to.rule.Retain.Flag(r.Retain) {
+			f.newest.mu.Lock()
+			f.newest.note(to.remote, r.Seq)
+			f.newest.mu.Unlock()
+		}
+		f.mark.beat()
+	}
 }
 
 // retained gives the flag that a record's message goes out with. A reading that a rule has had

@@ -3,6 +3,8 @@ package spool
 import (
 	"context"
 	"fmt"
+	"iter"
+	"slices"
 )
 
 // A Reader gives the records that its name has not acknowledged, in two lanes: the backlog, which is what was there when the
@@ -126,6 +128,26 @@ func (r *Reader) NextLive(ctx context.Context) (Record, error) {
 		select {
 		case <-more:
 		case <-ctx.Done():
+		}
+	}
+}
+
+// Delivered gives the records that the reader has acknowledged though older ones wait, in order, as far as they can be read;
+// each is valid until the next.
+func (r *Reader) Delivered() iter.Seq[Record] {
+	return func(yield func(Record) bool) {
+		r.spool.mu.Lock()
+		above := slices.Clone(r.cursor.acked[1:])
+		r.spool.mu.Unlock()
+		l := lane{spool: r.spool}
+		defer l.close()
+		for _, part := range above {
+			l.seq, l.to = part.lo, part.hi
+			for rec, ok, _ := l.next(nil); ok; rec, ok, _ = l.next(nil) {
+				if !yield(rec) {
+					return
+				}
+			}
 		}
 	}
 }

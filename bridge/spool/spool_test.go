@@ -9,6 +9,7 @@ import (
 	"hash/crc32"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -293,6 +294,13 @@ func TestLanes(t *testing.T) {
 		} else if old.Seq%2 == 0 {
 			r.Ack(old.Seq)
 		}
+	}
+	var done []uint64
+	for rec := range r.Delivered() {
+		done = append(done, rec.Seq)
+	}
+	if want := []uint64{2, 4, 6, 8, 10, 51, 52, 53, 54, 55, 56, 57, 58, 59, 60}; !slices.Equal(done, want) {
+		t.Fatalf("delivered: %d", done)
 	}
 	if r.Left() != 40 || r.Waiting() != 45 {
 		t.Fatal(r.Left(), r.Waiting())

@@ -8,3 +8,6 @@ func Render(r spool.Record, historical bool) (topic string, payload []byte, err 
 	m, err := render(r, historical)
 	return m.topic, m.payload, err
 }
+
+// Numbered tells whether the payload of a record says its number: what a local client or another bridge has brought goes on as it came.
+func Numbered(r spool.Record) bool { return r.Kind != kindMessage }

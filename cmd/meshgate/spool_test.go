@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -157,6 +158,45 @@ func TestSpoolVerify(t *testing.T) {
 	out, errs = spoolRun(t, 1, "spool", "verify", "--state-dir", dir)
 	if !strings.Contains(out+errs, "damaged") {
 		t.Errorf("of a damaged one it says %s%s", out, errs)
+	}
+	write(lines)
+	spoolRun(t, 0, "spool", "verify", "--state-dir", dir, "--against", has)
+	write(append(slices.Clone(lines[:5]), lines[25:]...))
+	if out, _ = spoolRun(t, 1, "spool", "verify", "--state-dir", dir, "--against", has); out != "missing 6-25\n" {
+		t.Errorf("without one that is damaged, and others, it says %s", out)
+	}
+}
+
+// What a local client has published says no number: a receiver that has only payloads is not asked for it.
+func TestSpoolVerifyMessages(t *testing.T) {
+	dir := t.TempDir()
+	s, err := spool.Open(filepath.Join(dir, "spool"), spool.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Append(spool.Record{Kind: 4, Topic: "mote/m/health", Payload: []byte("{}")},
+		spool.Record{Kind: 1, Topic: "lamp/1", Payload: []byte("\x01\x00on")}); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	has := filepath.Join(t.TempDir(), "has")
+	for lines, want := range map[string]string{
+		"p/mote/m/health {\"seq\":1}\np/lamp/1 on\n":                                           "",
+		`{"seq":1,"topic":"mote/m/health","payload":"{}"}`:                                     "missing 2\n",
+		`{"topic":"p/mote/m/health","payload":"{\"seq\":1}"}` + "\n" + `{"payload":{"seq":1}}`: "repeated 1\n",
+	} {
+		if err := os.WriteFile(has, []byte(lines), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		code := 0
+		if want != "" {
+			code = 1
+		}
+		if out, _ := spoolRun(t, code, "spool", "verify", "--state-dir", dir, "--against", has); out != want {
+			t.Errorf("%s\nit says %q, want %q", lines, out, want)
+		}
 	}
 }
 

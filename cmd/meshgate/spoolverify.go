@@ -14,6 +14,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/meshgate/meshgate/gateway"
 	"github.com/meshgate/meshgate/gateway/config"
 )
 
@@ -27,7 +28,8 @@ func spoolVerifyCmd() *cobra.Command {
 With --against, the records are compared with what a receiver has: lines of JSON that hold a "seq", such as
 ` + "`spool export`" + ` writes, or the payloads themselves. Ranges of numbers that the receiver does not have, or has more
 than once, are printed, and the exit status is 1. --bridge leaves out what its rules do not carry, and what it
-has not delivered yet.`,
+has not delivered yet. Messages of local clients go over a bridge as they came, without a number: in payloads
+they are not looked for.`,
 		Example: "  meshgate spool verify --against received.jsonl --config gateway.yaml --bridge cloud",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := v.open(cmd); err != nil {
@@ -76,22 +78,30 @@ func (v *spoolView) compare(cmd *cobra.Command, against, over string) error {
 	}
 	bar := newProgress(cmd.ErrOrStderr(), "records", v.count())
 	missing, repeated := &ranges{}, &ranges{}
-	if v.topic == "" && over == "" && v.last == 0 && v.from == "" { // every number below was a record once
+	all := v.topic == "" && over == "" && v.last == 0 && v.from == "" // every number was a record once
+	if all {
 		have.gaps(v.look.Oldest, missing)
 	}
-	var bad, n uint64
+	var bad, n, silent uint64
+	next := v.look.Oldest
 	for r, err := range v.records(cmd.ErrOrStderr(), bar, false, &bad) {
 		if err != nil {
 			return err
 		}
-		if n++; carries(r) && !have.has(r.Seq) {
-			missing.add(r.Seq)
+		for ; all && next < r.Seq; next++ { // damaged here
+			have.lacks(next, missing)
+		}
+		next = r.Seq + 1
+		if n++; !have.exported && !gateway.Numbered(r.Record) {
+			silent++
+		} else if carries(r) {
+			have.lacks(r.Seq, missing)
 		}
 	}
 	have.repeats(repeated)
 	missing.print(cmd.OutOrStdout(), "missing")
 	repeated.print(cmd.OutOrStdout(), "repeated")
-	bar.end("%d records stored, %d numbers received: %d missing, %d repeated", n, len(have.seqs), missing.n, repeated.n)
+	bar.end("%d records stored, %d of them without a number, %d numbers received: %d missing, %d repeated", n, silent, len(have.seqs), missing.n, repeated.n)
 	if missing.n+repeated.n > 0 {
 		return status{code: exitFailed}
 	}
@@ -137,7 +147,10 @@ func (v *spoolView) bridge(name string) (config.Bridge, error) {
 }
 
 // numbers are the sequences that a receiver has, sorted; one that came twice is there twice.
-type numbers struct{ seqs []uint64 }
+type numbers struct {
+	seqs     []uint64
+	exported bool // the lines tell the number of every record, not only of those that say it themselves
+}
 
 // received reads lines of JSON with a seq; other lines do not count.
 func received(ctx context.Context, from string, in io.Reader) (numbers, error) {
@@ -150,8 +163,8 @@ func received(ctx context.Context, from string, in io.Reader) (numbers, error) {
 	lines := bufio.NewScanner(r)
 	lines.Buffer(nil, 64<<20)
 	for lines.Scan() {
-		if seq, ok := seqIn(lines.Bytes()); ok {
-			n.seqs = append(n.seqs, seq)
+		if seq, beside, ok := seqIn(lines.Bytes()); ok {
+			n.seqs, n.exported = append(n.seqs, seq), n.exported || beside
 		}
 	}
 	slices.Sort(n.seqs)
@@ -180,36 +193,39 @@ func opened(ctx context.Context, from string, in io.Reader) (io.ReadCloser, erro
 	return resp.Body, nil
 }
 
-// seqIn finds the number in a line: of the line itself, or of its payload, as text or as an object.
-// What stands before the object (a topic, as mosquitto_sub -v writes it) is passed over.
-func seqIn(line []byte) (uint64, bool) {
+// seqIn finds the number in a line: beside a payload, in the payload, as text or as an object, or in
+// the line itself, which is the payload then. What stands before the object (a topic, as mosquitto_sub
+// -v writes it) is passed over.
+func seqIn(line []byte) (seq uint64, beside, ok bool) {
 	at := strings.IndexByte(string(line), '{')
 	if at < 0 {
-		return 0, false
+		return 0, false, false
 	}
 	var l struct {
 		Seq     *uint64
 		Payload json.RawMessage
 	}
 	if json.Unmarshal(line[at:], &l) != nil {
-		return 0, false
+		return 0, false, false
 	}
 	if l.Seq != nil {
-		return *l.Seq, true
+		return *l.Seq, l.Payload != nil, true
 	}
 	var text string
 	if json.Unmarshal(l.Payload, &text) == nil {
 		l.Payload = json.RawMessage(text)
 	}
 	if json.Unmarshal(l.Payload, &l) != nil || l.Seq == nil {
-		return 0, false
+		return 0, false, false
 	}
-	return *l.Seq, true
+	return *l.Seq, false, true
 }
 
-func (n numbers) has(seq uint64) bool {
-	_, ok := slices.BinarySearch(n.seqs, seq)
-	return ok
+// lacks adds a number that is not there to a list.
+func (n numbers) lacks(seq uint64, to *ranges) {
+	if _, ok := slices.BinarySearch(n.seqs, seq); !ok {
+		to.add(seq)
+	}
 }
 
 // gaps adds the numbers below end that lie between those received.

@@ -24,6 +24,9 @@ type bootList struct {
 	Boots []boot `json:"boots"`
 }
 
+// bootsFile is its name.
+const bootsFile = "clock.json"
+
 // maxBoots bounds the file: records of older boots keep the dates they have.
 const maxBoots = 64
 

@@ -39,7 +39,7 @@ const (
 )
 
 func newDates(stateDir string, hw Hardware, boot string, log *slog.Logger) *dates {
-	d := &dates{wall: hw.wall, up: hw.Boot, right: hw.ClockRight, file: filepath.Join(stateDir, "clock.json"), log: log}
+	d := &dates{wall: hw.wall, up: hw.Boot, right: hw.ClockRight, file: filepath.Join(stateDir, bootsFile), log: log}
 	if d.wall == nil {
 		d.wall = time.Now
 	}
@@ -94,8 +94,13 @@ func (d *dates) again(r *spool.Record) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if booted, ok := d.booted(r.Anchor.Session); ok {
-		r.Time, r.Synced = booted.Add(r.Anchor.Clock.Sub(time.Unix(zeroYear, 0))).UTC(), true
+		redate(r, booted)
 	}
+}
+
+// redate gives a record its time by its anchor and the date of its boot.
+func redate(r *spool.Record, booted time.Time) {
+	r.Time, r.Synced = booted.Add(r.Anchor.Clock.Sub(time.Unix(zeroYear, 0))).UTC(), true
 }
 
 // booted is the date of a boot, when that is known. The caller has mu.

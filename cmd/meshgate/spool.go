@@ -155,6 +155,10 @@ func (v *spoolView) records(errs io.Writer, p *progress, historical bool, bad *u
 			yield(rendered{}, err)
 			return
 		}
+		again, err := gateway.Redate(filepath.Dir(v.folder))
+		if err != nil {
+			fmt.Fprintln(errs, "records of before the clock was right keep their dates:", err)
+		}
 		first := max(f.From, v.look.Oldest)
 		for r, err := range v.look.All(f) {
 			var damage *spool.Damage
@@ -171,6 +175,7 @@ func (v *spoolView) records(errs io.Writer, p *progress, historical bool, bad *u
 			if v.topic != "" && !bridge.Match(v.topic, r.Topic) {
 				continue
 			}
+			again(&r)
 			topic, payload, err := gateway.Render(r, historical)
 			if err != nil {
 				*bad++

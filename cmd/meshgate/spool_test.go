@@ -167,6 +167,33 @@ func TestSpoolVerify(t *testing.T) {
 	}
 }
 
+// Records of before the clock was right are dated as a bridge dates them, by the date of their boot.
+func TestSpoolDates(t *testing.T) {
+	dir := t.TempDir()
+	s, err := spool.Open(filepath.Join(dir, "spool"), spool.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	start := time.Unix(946684800, 0)
+	for run := uint16(7); run <= 8; run++ {
+		if _, err := s.Append(spool.Record{Kind: 4, Topic: "mote/m/health", Time: time.Unix(100, 0), Payload: []byte("{}"),
+			Anchor: spool.Anchor{Session: run, Clock: start.Add(time.Minute)}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	boots := `{"boots":[{"run":7,"boot":"a","date":"2026-11-25T10:00:00Z"},{"run":8,"boot":"b"}]}`
+	if err := os.WriteFile(filepath.Join(dir, "clock.json"), []byte(boots), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	out, _ := spoolRun(t, 0, "spool", "export", "--format", "csv", "--state-dir", dir)
+	if !holds(out, []string{`1,mote/m/health,"{""time"":""2026-11-25T10:01:00.000Z"",""seq"":1}",2026-11-25T10:01:00.000Z`, ",1970-01-01T00:01:40.000Z\n"}) {
+		t.Errorf("it says %s", out)
+	}
+}
+
 // What a local client has published says no number: a receiver that has only payloads is not asked for it.
 func TestSpoolVerifyMessages(t *testing.T) {
 	dir := t.TempDir()

@@ -47,7 +47,7 @@ type forward struct {
 	as       asBridge
 	stated   chan struct{} // closed when this session has published all states
 
-	over           atomic.Uint64 // records that this session has passed over: held back
+	over           atomic.Uint64 // records that this session has passed over
 	sent, failures atomic.Uint64
 	certEnd        atomic.Int64 // of the certificate that ends first; 0: none is known
 }

@@ -3,10 +3,12 @@ package gateway
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/meshgate/meshgate/bridge"
 	"github.com/meshgate/meshgate/bridge/spool"
+	"github.com/meshgate/meshgate/gateway/config"
 )
 
 const (
@@ -118,15 +120,19 @@ func (f *forward) records(ctx context.Context, s *bridge.Session, l lane, sent c
 		}
 		m, ok := f.outgoing(r, l)
 		if !ok {
-			f.reader.Ack(r.Seq)
+			if f.mayCarry(r.Topic) {
+				f.over.Add(1)
+			} else {
+				f.reader.Ack(r.Seq)
+			}
 			f.mark.beat()
 			continue
 		}
 		k := key{r.Seq, r.Topic}
 		if f.park.holds(k) {
-			f.over.Add(1)
+			f.over.Add(1) // not acknowledged: it stays on the disk
 			f.mark.beat()
-			continue // not acknowledged: it stays on the disk
+			continue
 		}
 		size := len(m.Topic) + len(m.Payload) + packetOverhead
 		start, err := l.pace.enter(ctx, size)
@@ -162,6 +168,15 @@ func (f *forward) outgoing(r spool.Record, l lane) (bridge.Message, bool) {
 		return bridge.Message{}, false
 	}
 	return bridge.Message{Topic: to.remote, Payload: m.payload, QoS: to.rule.QoS, Retain: f.retained(r, m.retain, to.remote, to.rule)}, true
+}
+
+// mayCarry reports whether a topic is carried by the rules that are taken back should those of now, on trial, not be kept.
+func (f *forward) mayCarry(topic string) bool {
+	before := f.g.trial.fallback()
+	return before != nil && slices.ContainsFunc(before.Bridges, func(b config.Bridge) bool {
+		_, _, ok := b.Rules.Out(topic)
+		return ok && b.Name == f.cfg.Name
+	})
 }
 
 // acknowledged moves the cursor with the PUBACKs: at once, but in one go for those that have come

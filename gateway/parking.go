@@ -54,7 +54,7 @@ type parking struct {
 
 	mu     sync.Mutex
 	began  time.Time
-	passed bool  // this session has passed over what the broker takes after all
+	passed bool  // this session has passed over what the next one can get rid of
 	flying []key // in the order they were sent
 	acked  int   // in this session
 	common []key // what was in flight at each of the last losses
@@ -117,6 +117,13 @@ func (p *parking) due() time.Duration {
 		}
 	}
 	return first
+}
+
+// again has another session look at what this one has passed over because its rules were on trial.
+func (p *parking) again() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.passed = true
 }
 
 // publish gives a message to the session. While one is suspected it returns only when the broker

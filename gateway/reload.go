@@ -266,6 +266,11 @@ func (g *Gateway) settle(outcome string) {
 	}
 	defer g.trial.closed()
 	g.spool.SetReaders(g.readers(g.conf())...)
+	for _, f := range g.bridges() {
+		if f.over.Load() > 0 {
+			f.park.again()
+		}
+	}
 	if err := g.hw.Source.Save(text); err != nil {
 		g.trial.note(func(s *control.ConfigState) { s.Unsaved, s.Error = string(text), err.Error() })
 		g.log.Error("the new configuration is in force until the next start: the file could not be written", "outcome", outcome, "error", err)

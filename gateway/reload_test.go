@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"slices"
 	"strings"
@@ -290,4 +291,55 @@ func TestReloadKeepsWhatIsTaken(t *testing.T) {
 			t.Errorf("came %q, want %q", got, want)
 		}
 	})
+}
+
+// TestTrialOfRules: what rules on trial do not carry waits for the end of the trial: it goes when they are taken back, and is let
+// go when they are kept.
+func TestTrialOfRules(t *testing.T) {
+	for _, confirm := range []bool{false, true} {
+		inChangingWorld(t, twoMotes, func(c *changing) {
+			plain := c.hw
+			c.hw = func(hw *Hardware) {
+				plain(hw)
+				open := hw.OpenPort
+				hw.OpenPort = func(ctx context.Context, port string) (io.ReadWriteCloser, error) {
+					if port == "nowhere" {
+						return nil, io.ErrUnexpectedEOF
+					}
+					return open(ctx, port)
+				}
+			}
+			c.start()
+			c.until("readings", func() bool { return len(c.published("mote/+/temperature")) >= 2 })
+			c.file.known["fewer"] = c.changed(func(n *config.Config) {
+				n.Bridges[0].Rules = bridge.Rules{{Pattern: "gateway/#", Direction: bridge.Out, QoS: 1, RemotePrefix: prefix}}
+				n.Managers[0].Port = "nowhere"
+			})
+			if err := c.ask("POST", "config/apply", control.ApplyRequest{Text: "fewer", Confirm: "2m"}, nil); err != nil {
+				t.Fatal(err)
+			}
+			c.broker.Cut("meshgate-t") // what comes until it is back waits
+			if err := c.ask("POST", "pub", control.Message{Topic: "mote/x/temperature", Payload: "x"}, nil); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(time.Minute)
+			n := len(c.published("mote/+/temperature"))
+			if confirm {
+				if err := c.ask("POST", "config/confirm", struct{}{}, nil); err != nil {
+					t.Fatal(err)
+				}
+			}
+			time.Sleep(3*time.Minute + 500*time.Millisecond)
+			var s control.Status
+			if err := c.ask("GET", "status", nil, &s); err != nil {
+				t.Fatal(err)
+			}
+			if got := len(c.published("mote/+/temperature")) > n; got == confirm || s.Spool.Records > 0 {
+				t.Errorf("confirmed %v: readings come %v, %d records wait:\n%s", confirm, got, s.Spool.Records, &c.log)
+			}
+			if got := len(c.published("mote/x/temperature")) > 0; got == confirm {
+				t.Errorf("confirmed %v: what a local client has published in between has come %v", confirm, got)
+			}
+		})
+	}
 }

@@ -26,19 +26,20 @@ func (g *Gateway) publishAudit() {
 	begun := a.dropped != nil
 	a.mu.Unlock()
 	if !begun {
-		a.begin(lastAudited(filepath.Join(g.conf().StateDir, "spool")) + 1)
+		a.begin(lastAudited(filepath.Join(g.conf().StateDir, "spool"))+1, map[string]uint64{})
 	}
-	if fields := a.manifest(g.spool.Stats().Next, g.dropped()); fields != nil {
-		g.intake.now(auditTopic, fields)
+	next, dropped := g.spool.Stats().Next, g.dropped()
+	if fields := a.manifest(next, dropped); fields != nil && g.intake.now(auditTopic, fields) == nil {
+		a.begin(next, dropped) // else the next one tells of it
 	}
 }
 
-// begin says where the first manifest of this life begins. What was dropped is counted from the
-// start of the program on, so all of it is news.
-func (a *auditCount) begin(next uint64) {
+// begin says where the next manifest begins. What was dropped is counted from the start of the
+// program on, so for its first one all of it is news.
+func (a *auditCount) begin(next uint64, dropped map[string]uint64) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.next, a.dropped = next, map[string]uint64{}
+	a.next, a.dropped = next, dropped
 }
 
 // manifest tells of the records up to next, exclusive, that have come since the last manifest, and
@@ -55,9 +56,7 @@ func (a *auditCount) manifest(next uint64, dropped map[string]uint64) map[string
 	if next <= a.next && len(lost) == 0 {
 		return nil
 	}
-	f := map[string]any{"first": a.next, "last": next - 1, "count": next - a.next, "dropped": lost}
-	a.next, a.dropped = next, dropped
-	return f
+	return map[string]any{"first": a.next, "last": next - 1, "count": next - a.next, "dropped": lost}
 }
 
 // lastAudited gives the last record that a manifest on the disk covers. Where there is none any

@@ -1,14 +1,20 @@
 package gateway
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/meshgate/meshgate/bridge/brokertest"
 	"github.com/meshgate/meshgate/bridge/spool"
+	"github.com/meshgate/meshgate/gateway/config"
 )
 
 // TestAuditOverRestarts: the manifests of several lives name every record once.
@@ -39,6 +45,53 @@ func TestAuditOverRestarts(t *testing.T) {
 					t.Errorf("record %d is in no manifest", seq)
 				}
 			}
+		}
+	})
+}
+
+// TestAuditOfAFullDisk: what is refused while no manifest can be stored is told by the first that can, and what is refused last by
+// one at the end.
+func TestAuditOfAFullDisk(t *testing.T) {
+	inWorld(t, twoMotes, func(w *world) {
+		w.cfg.Spool.MaxSize, w.cfg.Spool.WhenFull = 1, config.DropNewest
+		w.broker.Set(refuseAll)
+		w.start()
+		time.Sleep(30*time.Minute + 20*time.Second)
+		if !strings.Contains(w.log.String(), "spool: full") {
+			t.Fatal("the disk is not full")
+		}
+		w.broker.Set(refuseNone)
+		w.until("news", func() bool { return strings.Contains(w.log.String(), "the disk takes records again") })
+		lost, err := strconv.Atoi(regexp.MustCompile(`lost=(\d+)`).FindStringSubmatch(w.log.String())[1])
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.end1()
+		w.start()
+		w.until("the manifest of the end", func() bool { return len(w.published("gateway/audit")) > 0 })
+		time.Sleep(10 * time.Minute)
+		type manifest struct {
+			First, Last uint64
+			Dropped     struct{ Refused int }
+		}
+		var all []manifest
+		for _, p := range w.published("gateway/audit") {
+			var m manifest
+			if err := json.Unmarshal([]byte(p), &m); err != nil {
+				t.Fatal(err)
+			}
+			all = append(all, m)
+		}
+		slices.SortFunc(all, func(a, b manifest) int { return cmp.Compare(a.First, b.First) }) // the one that waited may come behind a new one
+		told, next := 0, uint64(1)
+		for _, m := range all {
+			if m.First != next {
+				t.Errorf("%+v does not begin with %d", m, next)
+			}
+			told, next = told+m.Dropped.Refused, m.Last+1
+		}
+		if told != lost {
+			t.Errorf("%d were refused, %d are told of", lost, told)
 		}
 	})
 }

@@ -170,6 +170,9 @@ func (g *Gateway) live(ctx context.Context) error {
 		g.hands.close(nil)
 		g.tray.empty()
 	}
+	if err == nil {
+		g.publishAudit() // the next life does not know what this one has dropped
+	}
 	return err
 }
 

@@ -97,12 +97,12 @@ func cause(err error) string {
 }
 
 // now stores an object that happens now: a result, an audit.
-func (in *intake) now(topic string, fields map[string]any) {
+func (in *intake) now(topic string, fields map[string]any) error {
 	r, err := objectRecord(topic, fields)
 	if err != nil {
 		in.log.Error("cannot be said in JSON", "topic", topic, "error", err)
-		return
+		return err
 	}
 	in.dates.put(&r, 0)
-	in.keep(r)
+	return in.keep(r)
 }

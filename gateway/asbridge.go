@@ -15,6 +15,7 @@ import (
 // as by any client for as long as the process lives.
 type asBridge struct {
 	now   bool // the session is one of a bridge
+	gives bool // and is sent its own messages all the same: its birth was
 	url   string
 	never map[string]bool // by URL: as a client
 	heard map[string]bool // by URL: as a bridge, and the canary came back
@@ -47,7 +48,7 @@ func wantsFlags(rules bridge.Rules) bool {
 
 // dial connects as a bridge where that is of use and the broker is not known to refuse it.
 func (f *forward) dial(ctx context.Context, url string) (*bridge.Session, error) {
-	f.as.url, f.as.now = url, wantsFlags(f.cfg.Rules) && !f.as.never[url]
+	f.as.url, f.as.gives, f.as.now = url, false, wantsFlags(f.cfg.Rules) && !f.as.never[url]
 	s, err := bridge.Connect(ctx, f.config(url), f.log)
 	if !f.as.now || err == nil || !bridge.RefusesBridges(err) {
 		return s, err

@@ -71,6 +71,37 @@ func TestAsBridge(t *testing.T) {
 	})
 }
 
+// TestAsBridgeSaysTheSame: a bridge is not sent its own messages, so one of another client that says the same as one of ours
+// is no echo.
+func TestAsBridgeSaysTheSame(t *testing.T) {
+	for _, understood := range []bool{true, false} {
+		inWorld(t, twoMotes, func(w *world) {
+			w.broker.Set(func(b *brokertest.Behaviour) { b.Bridges = understood })
+			w.cfg.Bridges[0].Rules = bridge.Rules{{Pattern: "lamp/#", Direction: bridge.Both, QoS: 1, RemotePrefix: prefix}}
+			w.cfg.Bridges = append(w.cfg.Bridges, config.Bridge{Name: "other", URLs: []string{"mqtt://broker:1884"}, ClientID: "meshgate-other",
+				Keepalive: 30 * time.Second, Prefix: "o/", Rules: bridge.Rules{{Pattern: "lamp/#", QoS: 1, RemotePrefix: "o/"}}})
+			door := newPipes()
+			w.startWith(door, nil)
+			w.until("online", w.has("gateway/status", "online"))
+			time.Sleep(time.Minute)
+			door.post(t, "pub", `{"topic":"lamp/1","payload":"on"}`)
+			time.Sleep(time.Second)
+			w.send("lamp/1", "off", false)
+			w.send("lamp/1", "on", false)
+			time.Sleep(time.Second)
+			var got string
+			for _, p := range w.broker.Published() {
+				if p.Topic == "o/lamp/1" {
+					got += string(p.Payload) + " "
+				}
+			}
+			if got != "on off on " || w.levels("meshgate-t") != "84" {
+				t.Errorf("understood %v: the other bridge has carried %q, levels %s", understood, got, w.levels("meshgate-t"))
+			}
+		})
+	}
+}
+
 // TestNotAsBridge: a broker that refuses bridges, hangs up, takes no notice or delivers nothing to them is spoken to as a
 // client, and is not asked again; one that routes for nobody is found within the canary time all the same.
 func TestNotAsBridge(t *testing.T) {

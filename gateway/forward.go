@@ -288,7 +288,8 @@ func (f *forward) incoming(ctx context.Context, s *bridge.Session, m bridge.Mess
 		f.echo(m.Payload)
 		return
 	}
-	if m.Echo {
+	f.as.gives = f.as.gives || m.Echo && m.Topic == f.statusTopic()
+	if m.Echo && (!f.as.now || f.as.gives) {
 		return // what we have published ourselves comes back where a rule goes both ways
 	}
 	if m.Topic == f.statusTopic() {

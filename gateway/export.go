@@ -4,6 +4,7 @@ import (
 	"path/filepath"
 
 	"github.com/meshgate/meshgate/bridge/spool"
+	"github.com/meshgate/meshgate/gateway/config"
 )
 
 // Render gives the local topic and the payload of a record, as a bridge would send it; historical
@@ -11,6 +12,15 @@ import (
 func Render(r spool.Record, historical bool) (topic string, payload []byte, err error) {
 	m, err := render(r, historical)
 	return m.topic, m.payload, err
+}
+
+// Carries tells whether a bridge carries a record, which it does not when it has brought it in itself, and as what.
+func Carries(b config.Bridge, r spool.Record) (remote string, qos byte, ok bool) {
+	if remote, qos, ok = b.Rules.Out(r.Topic); ok && r.Kind == kindMessage {
+		m, err := render(r, false)
+		ok = err == nil && m.from != b.Name
+	}
+	return remote, qos, ok
 }
 
 // Numbered tells whether the payload of a record says its number: what a local client or another bridge has brought goes on as it came.

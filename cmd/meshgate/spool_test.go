@@ -167,6 +167,42 @@ func TestSpoolVerify(t *testing.T) {
 	}
 }
 
+// What a bridge has brought in, to go out over others, is not sent back over it.
+func TestSpoolReplayOverABridge(t *testing.T) {
+	dir := t.TempDir()
+	s, err := spool.Open(filepath.Join(dir, "spool"), spool.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range []string{"\x01\x05cloudon", "\x01\x05otheroff", "\x01\x06@localdim"} {
+		if _, err := s.Append(spool.Record{Kind: 1, Topic: "lamp/1", Payload: []byte(m)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	b := brokertest.New()
+	defer b.Close()
+	at, err := b.Listen(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(dir, "gateway.yaml")
+	text := "id: x\nstate_dir: " + dir + "\nmanagers: [{name: main, port: \"sim:\"}]\nbridges: [{name: cloud, url: \"mqtt://" + at + "\", topics: [\"lamp/# both 1\"]}]\n"
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	spoolRun(t, 0, "spool", "replay", "--config", file, "--bridge", "cloud")
+	var got string
+	for _, p := range b.Published() {
+		got += string(p.Payload) + " "
+	}
+	if got != "off dim " {
+		t.Errorf("published %q", got)
+	}
+}
+
 // Records of before the clock was right are dated as a bridge dates them, by the date of their boot.
 func TestSpoolDates(t *testing.T) {
 	dir := t.TempDir()

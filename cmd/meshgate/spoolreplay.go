@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/meshgate/meshgate/bridge"
+	"github.com/meshgate/meshgate/gateway"
 	"github.com/meshgate/meshgate/gateway/config"
 )
 
@@ -89,7 +90,7 @@ func (v *spoolView) replay(cmd *cobra.Command, b config.Bridge) error {
 		}
 		return nil
 	}
-	err = v.publish(cmd.Context(), s, b.Rules, errs, bar, &bad, func(r sentRecord) error {
+	err = v.publish(cmd.Context(), s, b, errs, bar, &bad, func(r sentRecord) error {
 		waiting = append(waiting, r)
 		return collect(replayWindow)
 	})
@@ -104,13 +105,13 @@ func (v *spoolView) replay(cmd *cobra.Command, b config.Bridge) error {
 	return nil
 }
 
-// publish gives the records that the rules carry to the session, and each to sent.
-func (v *spoolView) publish(ctx context.Context, s *bridge.Session, rules bridge.Rules, errs io.Writer, bar *progress, bad *uint64, sent func(sentRecord) error) error {
+// publish gives the records that the bridge carries to the session, and each to sent.
+func (v *spoolView) publish(ctx context.Context, s *bridge.Session, b config.Bridge, errs io.Writer, bar *progress, bad *uint64, sent func(sentRecord) error) error {
 	for r, err := range v.records(errs, bar, true, bad) {
 		if err != nil {
 			return err
 		}
-		remote, qos, ok := rules.Out(r.topic)
+		remote, qos, ok := gateway.Carries(b, r.Record)
 		if !ok {
 			continue
 		}

@@ -126,7 +126,7 @@ func (v *spoolView) carrier(name string) (func(rendered) bool, error) {
 		}
 	}
 	return func(r rendered) bool {
-		_, _, ok := b.Rules.Out(r.topic)
+		_, _, ok := gateway.Carries(b, r.Record)
 		return ok && !waits(r.Seq)
 	}, nil
 }

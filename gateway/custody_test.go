@@ -7,8 +7,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"os"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
@@ -19,7 +17,6 @@ import (
 	"time"
 
 	"github.com/meshgate/meshgate/bridge/brokertest"
-	"github.com/meshgate/meshgate/bridge/spool"
 	"github.com/meshgate/meshgate/gateway/control"
 	"github.com/meshgate/meshgate/gpio"
 )
@@ -301,61 +298,4 @@ func seqs(t *testing.T, all []brokertest.Publish) (out []int) {
 		}
 	}
 	return out
-}
-
-// TestHeldIsNoHang: a bridge that has nothing to send but what it holds back stands still and does not hang.
-func TestHeldIsNoHang(t *testing.T) {
-	inWorld(t, twoMotes, func(w *world) {
-		w.port = func() (io.ReadWriteCloser, error) { return nil, io.ErrUnexpectedEOF }
-		w.cfg.Spool.MaxSize, w.cfg.Spool.WhenFull = 1, "drop-newest"
-		r := sampleRecord("mote/a/temperature", 1, "main")
-		w.fill(r)
-		w.cutOn(`/temperature`)
-		w.startWith(nil, nil)
-		w.until("held back", func() bool { return strings.Contains(w.log.String(), "held back on the disk") })
-		time.Sleep(time.Hour)
-		if strings.Contains(w.log.String(), "no progress") {
-			t.Errorf("the log says:\n%s", &w.log)
-		}
-	})
-}
-
-// TestBacklogOfADiskThatFails: what the disk fails to read of a backlog is sent when it can be read again, by the same session.
-func TestBacklogOfADiskThatFails(t *testing.T) {
-	inWorld(t, twoMotes, func(w *world) {
-		folder := filepath.Join(w.cfg.StateDir, "spool")
-		s, err := spool.Open(folder, spool.Options{SegmentSize: 8192, Readers: []string{"cloud"}})
-		if err != nil {
-			t.Fatal(err)
-		}
-		for i := range 200 {
-			if _, err := s.Append(sampleRecord("mote/a/temperature", i, "main")); err != nil {
-				t.Fatal(err)
-			}
-		}
-		s.Close()
-		all, err := filepath.Glob(filepath.Join(folder, "*.seg"))
-		if err != nil || len(all) < 3 {
-			t.Fatalf("segments: %q, %v", all, err)
-		}
-		w.broker.Set(func(b *brokertest.Behaviour) { b.Refuse = 3 })
-		w.start()
-		time.Sleep(10 * time.Second)
-		if err := os.Rename(all[1], all[1]+".away"); err != nil {
-			t.Fatal(err)
-		}
-		w.broker.Set(func(b *brokertest.Behaviour) { b.Refuse = 0 })
-		time.Sleep(3 * time.Minute)
-		sessions := len(w.broker.Connects())
-		if err := os.Rename(all[1]+".away", all[1]); err != nil {
-			t.Fatal(err)
-		}
-		w.until("the backlog", func() bool { return len(w.published("mote/a/temperature")) == 200 })
-		if n := len(w.broker.Connects()); n != sessions {
-			t.Errorf("%d connections more", n-sessions)
-		}
-		if strings.Contains(w.log.String(), "no progress") {
-			t.Errorf("the log says:\n%s", &w.log)
-		}
-	})
 }

@@ -306,6 +306,9 @@ func (g *Gateway) store(m message, qos byte, to string) error {
 		return fmt.Errorf("%w: %w", local.ErrNever, err)
 	}
 	g.intake.judge(err)
+	if err != nil && (qos == 0 || m.from != "" && m.from != lanName) { // nobody is told, and nobody sends it again
+		g.intake.lost.Add(1)
+	}
 	return err
 }
 

@@ -50,6 +50,7 @@ type Hardware struct {
 	Door   func() (net.Listener, error)                                      // of the control socket; nil: none
 	Dial   func(ctx context.Context, network, addr string) (net.Conn, error) // to brokers; nil: TCP
 	Listen func(network, addr string) (net.Listener, error)                  // for HTTP and clients of shared ports; nil: net.Listen
+	flush  func(sync func() error) error                                     // see spool.Options.Flush; nil: none
 	wall   func() time.Time                                                  // a clock that a test can set; nil: time.Now
 }
 
@@ -133,7 +134,7 @@ func (g *Gateway) openSpool() error {
 		policy = spool.DropNewest
 	}
 	sp, err := spool.Open(filepath.Join(cfg.StateDir, "spool"), spool.Options{MaxSize: cfg.Spool.MaxSize,
-		MaxAge: cfg.Spool.MaxAge, WhenFull: policy, Sync: cfg.Spool.Sync, Readers: g.readers(cfg), Log: g.log})
+		MaxAge: cfg.Spool.MaxAge, WhenFull: policy, Sync: cfg.Spool.Sync, Readers: g.readers(cfg), Flush: g.hw.flush, Log: g.log})
 	if err != nil {
 		return fmt.Errorf("gateway: %w", err)
 	}

@@ -207,7 +207,7 @@ func (s *Spool) flushFiles(g *stage) (flushes int64, err error) {
 	}
 	for i, t := range g.tails {
 		if t.header || g.pubs[i].end != t.seg.end || i < len(g.tails)-1 {
-			if err := t.f.Sync(); err != nil {
+			if err := s.opt.Flush(t.f.Sync); err != nil {
 				return flushes, err
 			}
 			flushes++

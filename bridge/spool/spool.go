@@ -40,6 +40,9 @@ type Options struct {
 	SegmentSize int           // bytes of a file, default 1 MiB, at most a quarter of MaxSize, 4.5 KiB to 64 MiB
 	Readers     []string      // readers in force, opened or not: they hold on to what they have not acknowledged
 	Log         *slog.Logger
+
+	// Flush stands around each flush of records, which it may hold up or fail, in tests of who waits for the disk; nil: nothing does.
+	Flush func(sync func() error) error
 }
 
 func (o *Options) setDefaults() {
@@ -55,6 +58,9 @@ func (o *Options) setDefaults() {
 	o.SegmentSize = min(max(o.SegmentSize, minSegment), maxSegment) / 512 * 512
 	if o.MaxSize > 0 {
 		o.MaxSize = max(o.MaxSize, 4*int64(o.SegmentSize))
+	}
+	if o.Flush == nil {
+		o.Flush = func(sync func() error) error { return sync() }
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)

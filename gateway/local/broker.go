@@ -38,6 +38,7 @@ type Options struct {
 	MaxQueueBytes    int // 1 MiB of them
 	MaxQueuesBytes   int // 32 MiB for all clients together, with 1 KiB for each message; beyond it each has an even share
 	MaxSubscriptions int // 256 a client
+	MaxLevels        int // 50,000 of all subscriptions together; beyond it each client has an even share
 	MaxRetained      int // 10,000 messages
 	MaxRetainedBytes int // 16 MiB
 }
@@ -56,6 +57,7 @@ func (o *Options) fill() {
 	set(&o.MaxQueueBytes, 1<<20)
 	set(&o.MaxQueuesBytes, 32<<20)
 	set(&o.MaxSubscriptions, 256)
+	set(&o.MaxLevels, 50000)
 	set(&o.MaxRetained, 10000)
 	set(&o.MaxRetainedBytes, 16<<20)
 	o.MaxQueue = min(o.MaxQueue, 65535)
@@ -90,6 +92,7 @@ type Broker struct {
 	order    atomic.Int64 // numbers messages, see hook.OnPublish
 	saying   atomic.Pointer[saying]
 	queues   queues
+	levels   levels
 	started  time.Time
 	sessions sessionFile
 

@@ -180,6 +180,12 @@ func (h *hook) OnPacketRead(cl *mqtt.Client, pk packets.Packet) (packets.Packet,
 			h.b.refusals.add(cl.ID, "$SYS is not for clients to publish to")
 			pk.TopicName = reserved
 		}
+	case packets.Subscribe, packets.Unsubscribe:
+		if most := 4 * h.b.opt.MaxSubscriptions; len(pk.Filters) > most {
+			h.b.refusals.add(cl.ID, "too many filters in one packet", "limit", most)
+			c.refuse(packets.ErrQuotaExceeded)
+			return pk, packets.ErrRejectPacket
+		}
 	}
 	c.ids.in(cl, &pk)
 	return pk, nil
@@ -211,52 +217,6 @@ func short(s string) string {
 		return s[:64] + "..."
 	}
 	return s
-}
-
-// OnSubscribe blanks filters that are not valid, or more than a client may have: the server refuses them.
-func (h *hook) OnSubscribe(cl *mqtt.Client, pk packets.Packet) packets.Packet {
-	c := connOf(cl)
-	c.subscribing.Store(true)
-	c.granted = nil
-	room := h.b.opt.MaxSubscriptions - cl.State.Subscriptions.Len()
-	for i, sub := range pk.Filters {
-		_, exists := cl.State.Subscriptions.Get(sub.Filter)
-		if !exists {
-			room--
-		}
-		if room < 0 && !exists || !validFilter(sub.Filter) {
-			h.b.refusals.add(cl.ID, "a subscription is too much or not valid", "filter", short(sub.Filter))
-			pk.Filters[i].Filter = ""
-			continue
-		}
-		c.granted = append(c.granted, delivery{sub: sub, existed: exists, index: i})
-	}
-	return pk
-}
-
-func (h *hook) OnSubscribed(cl *mqtt.Client, pk packets.Packet, reasons []byte) {
-	c := connOf(cl)
-	c.subscribing.Store(false)
-	newest := h.b.retained.newest()
-	var granted []delivery
-	for _, d := range c.granted {
-		if reasons[d.index] >= packets.ErrUnspecifiedError.Code {
-			h.b.refusals.add(cl.ID, "it may not subscribe to this", "filter", short(d.sub.Filter))
-		} else {
-			d.newest = newest
-			granted = append(granted, d)
-		}
-	}
-	c.granted = granted
-	if persistent(cl) {
-		h.b.sessions.touch()
-	}
-}
-
-func (h *hook) OnUnsubscribed(cl *mqtt.Client, pk packets.Packet) {
-	if persistent(cl) {
-		h.b.sessions.touch()
-	}
 }
 
 // OnPacketProcessed: the SUBACK is on its way, now the retained messages; or a message is acknowledged.

@@ -2,6 +2,7 @@ package local
 
 import (
 	"runtime"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -69,13 +70,16 @@ type delivery struct {
 }
 
 // deliver has the retained messages of new subscriptions sent, on a goroutine of their own: the one that reads the
-// client's acknowledgements cannot wait for them.
+// client's acknowledgements cannot wait for them. Each subscription waits once at most.
 func (b *Broker) deliver(cl *mqtt.Client, c *conn, list []delivery) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, d := range list {
 		if isShared(d.sub.Filter) || d.sub.RetainHandling == 2 || d.sub.RetainHandling == 1 && d.existed {
 			continue
+		}
+		if i := slices.IndexFunc(c.want, func(w delivery) bool { return w.sub.Filter == d.sub.Filter }); i >= 0 {
+			c.want = slices.Delete(c.want, i, i+1) // has not begun
 		}
 		c.want = append(c.want, d)
 	}

@@ -216,6 +216,7 @@ func (b *Broker) adopt() {
 		cl.Net.Conn = c
 	}
 	b.sessions.read = &restored{}
+	b.recountLevels()
 }
 
 // keeping is what the file has of a client, as it was when it connected.

@@ -29,6 +29,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"time"
 )
 
@@ -165,13 +166,29 @@ func Listen(path string) (net.Listener, error) {
 	return l, nil
 }
 
-// Serve answers on l until ctx ends; streams end with it.
+// maxConns bounds the connections that speak HTTP: they may not take the files that the rest of the gateway needs.
+const maxConns = 128
+
+// Serve answers on l until ctx ends; streams end with it. Connections beyond maxConns are closed at once; one that has been
+// taken over for a WebSocket does not count.
 func Serve(ctx context.Context, l net.Listener, h http.Handler) error {
+	var open atomic.Int64
 	srv := &http.Server{
 		Handler:           h,
 		ReadHeaderTimeout: 5 * time.Second,
-		MaxHeaderBytes:    16 << 10,
-		BaseContext:       func(net.Listener) context.Context { return ctx },
+		IdleTimeout:       time.Minute,
+		ConnState: func(c net.Conn, s http.ConnState) {
+			switch s {
+			case http.StateNew:
+				if open.Add(1) > maxConns {
+					c.Close()
+				}
+			case http.StateClosed, http.StateHijacked:
+				open.Add(-1)
+			}
+		},
+		MaxHeaderBytes: 16 << 10,
+		BaseContext:    func(net.Listener) context.Context { return ctx },
 	}
 	stop := context.AfterFunc(ctx, func() { srv.Close() })
 	defer stop()

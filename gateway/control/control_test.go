@@ -3,6 +3,7 @@ package control
 import (
 	"context"
 	"errors"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -55,6 +56,43 @@ func TestPost(t *testing.T) {
 	err = c.Post(t.Context(), "set", SetRequest{Name: strings.Repeat("x", maxBody)}, &res)
 	if err == nil || !strings.Contains(err.Error(), "too large") {
 		t.Errorf("large body: %v", err)
+	}
+}
+
+// A crowd that says nothing takes no more than its share of files, and none when it is gone.
+func TestCrowd(t *testing.T) {
+	c := serve(t, http.NotFoundHandler())
+	const more = 5
+	var all []net.Conn
+	closed := make(chan error, maxConns+more)
+	for range cap(closed) {
+		conn, err := net.Dial("unix", c.socket)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		all = append(all, conn)
+		go func() {
+			_, err := conn.Read(make([]byte, 1))
+			closed <- err
+		}()
+	}
+	for range more {
+		if err := <-closed; err == nil {
+			t.Error("it is answered")
+		}
+	}
+	for _, conn := range all[:maxConns] { // in the order in which they were accepted
+		conn.Write([]byte("GET / HTTP/1.0\r\n\r\n"))
+	}
+	for range maxConns {
+		if err := <-closed; err != nil {
+			t.Fatal(err)
+		}
+	}
+	var got any
+	if err := c.Get(t.Context(), "x", &got); err == nil || !strings.Contains(err.Error(), "404") {
+		t.Errorf("afterwards: %v", err)
 	}
 }
 

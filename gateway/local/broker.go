@@ -96,15 +96,16 @@ type Broker struct {
 	started  time.Time
 	sessions sessionFile
 
-	mu      sync.Mutex
-	conns   map[*conn]struct{}
-	live    map[string]*conn // by client id
-	closing bool
-	stop    chan struct{}
-	wg      sync.WaitGroup // connections
-	loops   sync.WaitGroup // accept, publish, housekeeping
-	once    sync.Once
-	count   counters
+	mu       sync.Mutex
+	conns    map[*conn]struct{}
+	knocking int              // connections that are not among them yet, see knock
+	live     map[string]*conn // by client id
+	closing  bool
+	stop     chan struct{}
+	wg       sync.WaitGroup // connections
+	loops    sync.WaitGroup // accept, publish, housekeeping
+	once     sync.Once
+	count    counters
 }
 
 type counters struct {

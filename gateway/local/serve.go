@@ -33,7 +33,7 @@ func (b *Broker) listen() error {
 	case "ws", "wss":
 		secure = u.Scheme == "wss"
 		b.http = &http.Server{Handler: b.Handler(), ReadHeaderTimeout: connectTimeout, IdleTimeout: connectTimeout, MaxHeaderBytes: 16 << 10,
-			ErrorLog: slog.NewLogLogger(b.log.Handler(), slog.LevelDebug)}
+			ErrorLog: slog.NewLogLogger(b.log.Handler(), slog.LevelDebug), ConnState: b.knocks}
 	default:
 		return fmt.Errorf("local: listen: %q is none of tcp, tls, ws, wss", u.Scheme)
 	}
@@ -68,7 +68,12 @@ func (b *Broker) acceptLoop() {
 	for {
 		c, err := b.listener.Accept()
 		if err == nil {
-			go b.serveTCP(c)
+			if b.knock(c.RemoteAddr()) {
+				go b.serveTCP(c)
+			} else {
+				c.Close()
+				b.entered()
+			}
 			continue
 		}
 		if errors.Is(err, net.ErrClosed) {
@@ -85,19 +90,21 @@ func (b *Broker) acceptLoop() {
 
 func (b *Broker) serveTCP(inner net.Conn) {
 	remote := inner.RemoteAddr()
-	if !b.secure {
-		b.serve(inner, remote)
-		return
+	if b.secure {
+		t := tls.Server(inner, b.opt.TLS)
+		ctx, cancel := context.WithTimeout(context.Background(), 2*connectTimeout)
+		err := t.HandshakeContext(ctx)
+		cancel()
+		if err != nil {
+			b.refusals.add(hostOf(remote), "TLS handshake failed", "error", err)
+			inner.Close()
+			b.entered()
+			return
+		}
+		inner = t
 	}
-	t := tls.Server(inner, b.opt.TLS)
-	ctx, cancel := context.WithTimeout(context.Background(), 2*connectTimeout)
-	defer cancel()
-	if err := t.HandshakeContext(ctx); err != nil {
-		b.refusals.add(hostOf(remote), "TLS handshake failed", "error", err)
-		inner.Close()
-		return
-	}
-	b.serve(t, remote)
+	b.entered()
+	b.serve(inner, remote)
 }
 
 func hostOf(a net.Addr) string {
@@ -106,6 +113,43 @@ func hostOf(a net.Addr) string {
 		return a.String()
 	}
 	return host
+}
+
+// knock counts a connection that is accepted, in its TLS handshake, or asks with HTTP, until entered; false when there are too
+// many. They may not take the files that the rest of the gateway needs.
+func (b *Broker) knock(remote net.Addr) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.knocking++
+	return b.hasPlace(remote, b.knocking-1)
+}
+
+func (b *Broker) entered() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.knocking--
+}
+
+// hasPlace reports whether there is room for one connection more beside those that are connecting outside. The caller
+// holds mu.
+func (b *Broker) hasPlace(remote net.Addr, outside int) bool {
+	if len(b.conns)+outside < b.opt.MaxClients+64 { // 64 that are connecting
+		return true
+	}
+	b.refusals.add(hostOf(remote), "too many connections", "limit", b.opt.MaxClients)
+	return false
+}
+
+// knocks is told of the HTTP connections.
+func (b *Broker) knocks(c net.Conn, s http.ConnState) {
+	switch s {
+	case http.StateNew:
+		if !b.knock(c.RemoteAddr()) {
+			c.Close()
+		}
+	case http.StateClosed, http.StateHijacked:
+		b.entered()
+	}
 }
 
 // serve serves one connection to its end.
@@ -148,11 +192,7 @@ func (b *Broker) explain(c *conn, err error) {
 func (b *Broker) admit(c *conn) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.closing {
-		return false
-	}
-	if len(b.conns) >= b.opt.MaxClients+64 { // 64 that are connecting
-		b.refusals.add(hostOf(c.remote), "too many connections", "limit", b.opt.MaxClients)
+	if b.closing || !b.hasPlace(c.remote, 0) {
 		return false
 	}
 	b.conns[c] = struct{}{}

@@ -14,6 +14,7 @@ import (
 	"net/http/httptest"
 	"runtime"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -118,6 +119,44 @@ func certificate(t *testing.T) (server, client *tls.Config) {
 	pool := x509.NewCertPool()
 	pool.AddCert(cert)
 	return &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}}, &tls.Config{RootCAs: pool}
+}
+
+// Who is in a handshake, or in front of HTTP, takes a place too: there are no more of them than of clients.
+func TestCrowd(t *testing.T) {
+	t.Parallel()
+	server, client := certificate(t)
+	for _, scheme := range []string{"tcp", "tls", "ws", "wss"} {
+		log := &logBuffer{}
+		b := startBroker(t, Options{Listen: scheme + "://127.0.0.1:0", TLS: server, Log: log.logger(), MaxClients: 1})
+		var all []net.Conn
+		var closed atomic.Int64
+		for range 70 {
+			c := raw(t, b)
+			all = append(all, c)
+			go func() {
+				if _, err := c.Read(make([]byte, 1)); err != nil {
+					closed.Add(1)
+				}
+			}()
+		}
+		eventually(t, "those beyond 65 are turned away", func() bool { return closed.Load() >= 5 })
+		if n := closed.Load(); n != 5 {
+			t.Errorf("%s: %d are turned away", scheme, n)
+		}
+		if n := strings.Count(log.String(), "too many connections"); n != 1 {
+			t.Errorf("%s: told %d times:\n%s", scheme, n, log)
+		}
+		for _, c := range all {
+			c.Close()
+		}
+		eventually(t, "room", func() bool {
+			p, err := tryConnect(pahoOptions(scheme+"://"+b.Addr().String(), "p").SetTLSConfig(client))
+			if err == nil {
+				p.Disconnect(0)
+			}
+			return err == nil
+		})
+	}
 }
 
 func TestTLS(t *testing.T) {

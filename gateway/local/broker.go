@@ -37,6 +37,7 @@ type Options struct {
 	MaxQueue         int // 500 messages with QoS > 0 that wait for a client, connected or not
 	MaxQueueBytes    int // 1 MiB of them
 	MaxQueuesBytes   int // 32 MiB for all clients together, with 1 KiB for each message; beyond it each has an even share
+	MaxSocketsBytes  int // 32 MiB to be written to all clients together; beyond it each has an even share
 	MaxSubscriptions int // 256 a client
 	MaxLevels        int // 50,000 of all subscriptions together; beyond it each client has an even share
 	MaxRetained      int // 10,000 messages
@@ -56,6 +57,7 @@ func (o *Options) fill() {
 	set(&o.MaxQueue, 500)
 	set(&o.MaxQueueBytes, 1<<20)
 	set(&o.MaxQueuesBytes, 32<<20)
+	set(&o.MaxSocketsBytes, 32<<20)
 	set(&o.MaxSubscriptions, 256)
 	set(&o.MaxLevels, 50000)
 	set(&o.MaxRetained, 10000)
@@ -93,6 +95,7 @@ type Broker struct {
 	saying   atomic.Pointer[saying]
 	queues   queues
 	levels   levels
+	waiters  waiters
 	started  time.Time
 	sessions sessionFile
 
@@ -126,6 +129,7 @@ func Listen(opt Options) (*Broker, error) {
 		conns: map[*conn]struct{}{}, live: map[string]*conn{},
 		retained: retained{maxCount: opt.MaxRetained, maxBytes: opt.MaxRetainedBytes},
 		refusals: refusals{log: opt.Log},
+		waiters:  waiters{most: int64(opt.MaxSocketsBytes)},
 	}
 	b.sessions = sessionFile{file: opt.Sessions, log: opt.Log}
 	b.out.init(opt.MaxPacket)

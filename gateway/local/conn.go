@@ -15,7 +15,7 @@ const (
 	writeTimeout   = 10 * time.Second // for each piece of chunk bytes
 	linger         = time.Second      // for what is still to be written when a connection is closed
 	chunk          = 16 << 10
-	highWater      = 256 << 10 // bytes that wait for a client; above that it gets nothing new
+	highWater      = 512 << 10 // bytes that wait for a client; above that it gets nothing new
 	maxConnect     = 16 << 10  // of a CONNECT packet
 )
 
@@ -59,6 +59,8 @@ type conn struct {
 	changed  sync.Cond // buf shorter, fewer unacknowledged, or closed
 	buf      []byte
 	spare    []byte
+	writing  int // bytes that have left buf and are not yet written
+	all      *waiters
 	flushing bool
 	closed   bool
 	cause    error
@@ -70,15 +72,16 @@ type conn struct {
 
 	refused     atomic.Bool  // nothing of what it still sends is processed
 	flowing     atomic.Bool  // acknowledgements are read: window holds
-	waiting     atomic.Int64 // len(buf)
+	waiting     atomic.Int64 // bytes to be written
 	subscribing atomic.Bool  // OnACLCheck is about a subscription
 	held        atomic.Int64 // at least the bytes of unacknowledged messages; see hook.full
 	recheck     atomic.Int64 // not before this time, in ms of the broker's life
 	due, got    atomic.Int64 // the gateway's newest message for the client, and the newest message it was sent; see saying
 }
 
-func newConn(inner net.Conn, remote net.Addr, maxPacket int) *conn {
-	c := &conn{inner: inner, remote: remote, local: isLoopback(remote), done: make(chan struct{}), most: highWater + 4*maxPacket}
+func newConn(inner net.Conn, remote net.Addr, maxPacket int, all *waiters) *conn {
+	c := &conn{inner: inner, remote: remote, local: isLoopback(remote), done: make(chan struct{}), most: highWater + 4*maxPacket,
+		all: all}
 	c.changed.L = &c.mu
 	return c
 }
@@ -148,7 +151,7 @@ func (c *conn) Write(p []byte) (int, error) {
 		rest = p[c.writeNow(p):]
 	}
 	c.buf = append(c.buf, rest...)
-	c.waiting.Store(int64(len(c.buf)))
+	c.tally(c.writing)
 	if !c.flushing && len(rest) > 0 {
 		c.flushing = true
 		go c.flush()
@@ -163,18 +166,19 @@ func (c *conn) flush() {
 	for len(c.buf) > 0 {
 		out := c.buf
 		c.buf = c.spare[:0]
+		c.tally(len(out))
 		c.mu.Unlock()
 		err := c.writeOut(out)
 		c.mu.Lock()
 		if c.spare = out[:0]; cap(out) > chunk {
 			c.spare = nil
 		}
-		c.waiting.Store(int64(len(c.buf)))
-		c.changed.Broadcast()
 		if err != nil {
 			c.end(err)
 			c.buf = nil
 		}
+		c.tally(0)
+		c.changed.Broadcast()
 	}
 	c.flushing = false
 	c.buf, c.spare = nil, nil
@@ -201,6 +205,8 @@ func (c *conn) writeOut(p []byte) error {
 			wait = time.Until(c.ended.Add(linger))
 		}
 		_ = c.inner.SetWriteDeadline(time.Now().Add(wait))
+		c.tally(len(p))
+		c.changed.Broadcast()
 		c.mu.Unlock()
 		n, err := c.inner.Write(p[:min(len(p), chunk)])
 		if err != nil {
@@ -215,7 +221,7 @@ func (c *conn) writeOut(p []byte) error {
 func (c *conn) waitRoom() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for len(c.buf) > highWater && !c.closed {
+	for c.congested() && !c.closed {
 		c.changed.Wait()
 	}
 }
@@ -249,8 +255,31 @@ func (c *conn) acknowledged() {
 	c.changed.Broadcast()
 }
 
+// tally notes what is to be written, of which writing bytes have left buf. The caller holds mu.
+func (c *conn) tally(writing int) {
+	c.writing = writing
+	n := int64(writing + len(c.buf))
+	c.all.bytes.Add(n - c.waiting.Swap(n))
+}
+
 // congested: the client does not keep up.
-func (c *conn) congested() bool { return c.waiting.Load() > highWater }
+func (c *conn) congested() bool { return c.waiting.Load() > c.all.share() }
+
+// waiters is what waits for the sockets of all clients together: many who do not read, each within his own bound, would fill
+// the memory.
+type waiters struct {
+	most  int64
+	bytes atomic.Int64
+	conns atomic.Int64
+}
+
+// share is how many bytes may wait for one client: beyond the bound for all, an even part of that.
+func (w *waiters) share() int64 {
+	if w.bytes.Load() <= w.most {
+		return highWater
+	}
+	return min(highWater, w.most/max(1, w.conns.Load()))
+}
 
 // end marks the connection as closed, for the first cause given. The caller holds mu.
 func (c *conn) end(cause error) {

@@ -29,7 +29,7 @@ func TestAcknowledgementGoesAtOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = inner.(*net.TCPConn).SetWriteBuffer(4 << 10)
-	c := newConn(inner, inner.RemoteAddr(), 1<<20)
+	c := newConn(inner, inner.RemoteAddr(), 1<<20, &waiters{most: 1 << 30})
 	defer c.Close()
 	flushing := func() bool {
 		c.mu.Lock()

@@ -9,7 +9,7 @@
 //
 //   - A message with QoS > 0 is acknowledged after Intake has taken it. If Intake fails, its client is disconnected and
 //     sends it again. Intake is called for many clients at once, for each of them in order.
-//   - A client that does not read, or is half open, holds up nobody: up to 256 KiB wait for it in memory, and 500
+//   - A client that does not read, or is half open, holds up nobody: up to 512 KiB wait for it in memory, and 500
 //     messages with QoS > 0 of 1 MiB together; more is left out and counted. It is disconnected after 10 s without progress.
 //   - A message that the access list does not allow is dropped. A client of MQTT 3.1.1, which cannot be told, gets its
 //     PUBACK as Mosquitto gives it; one of MQTT 5 is told, for QoS 1. A will that is not allowed is dropped.

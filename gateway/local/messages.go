@@ -1,6 +1,7 @@
 package local
 
 import (
+	"runtime"
 	"time"
 
 	mqtt "github.com/mochi-mqtt/server/v2"
@@ -55,6 +56,10 @@ func (h *hook) OnPublish(cl *mqtt.Client, pk packets.Packet) (packets.Packet, er
 	h.retain(cl, pk)
 	return pk, nil
 }
+
+// OnPublished lets the subscribers' own goroutines take the message on, before the next one comes: what waits for them to run
+// is bounded in messages only.
+func (h *hook) OnPublished(cl *mqtt.Client, pk packets.Packet) { runtime.Gosched() }
 
 func (h *hook) intake(cl *mqtt.Client, pk packets.Packet) error {
 	err := h.b.opt.Intake(Message{Topic: pk.TopicName, Payload: pk.Payload, QoS: pk.FixedHeader.Qos,

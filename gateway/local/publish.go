@@ -1,7 +1,6 @@
 package local
 
 import (
-	"runtime"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -23,7 +22,6 @@ func (b *Broker) publishLoop() {
 	for m := range b.out.queue {
 		b.inject(m)
 		b.out.took(m)
-		runtime.Gosched() // the clients' own goroutines take it on
 	}
 }
 

@@ -154,7 +154,7 @@ func (b *Broker) knocks(c net.Conn, s http.ConnState) {
 
 // serve serves one connection to its end.
 func (b *Broker) serve(inner net.Conn, remote net.Addr) {
-	c := newConn(inner, remote, b.opt.MaxPacket)
+	c := newConn(inner, remote, b.opt.MaxPacket, &b.waiters)
 	if !b.admit(c) {
 		inner.Close()
 		return
@@ -196,6 +196,7 @@ func (b *Broker) admit(c *conn) bool {
 		return false
 	}
 	b.conns[c] = struct{}{}
+	b.waiters.conns.Add(1)
 	b.wg.Add(1)
 	return true
 }
@@ -209,6 +210,7 @@ func (b *Broker) leave(c *conn) {
 	b.mu.Unlock()
 	close(c.done)
 	c.waitFlushed()
+	b.waiters.conns.Add(-1)
 	b.wg.Done()
 }
 

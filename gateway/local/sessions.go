@@ -209,7 +209,7 @@ func (b *Broker) restored() *restored {
 // adopt gives each session out of the file a connection that is closed, so that the same bounds hold for it.
 func (b *Broker) adopt() {
 	for _, cl := range b.srv.Clients.GetAll() {
-		c := newConn(nil, nil, 0)
+		c := newConn(nil, nil, 0, &b.waiters)
 		c.keep = keepOf(cl)
 		c.held.Store(1 << 40)
 		c.end(nil)

@@ -191,7 +191,7 @@ func TestVanishingClients(t *testing.T) {
 
 // A client that asks and does not read the answers is not read any more, until it does.
 func TestAnswersWait(t *testing.T) {
-	const pings = 150_000 // 300 kB of answers; 256 KiB and little more may wait
+	const pings = 300_000 // 600 kB of answers; 512 KiB and little more may wait
 	b := startBroker(t, Options{MaxPacket: 1000})
 	ours, theirs := net.Pipe()
 	served := make(chan struct{})
@@ -221,4 +221,55 @@ func TestAnswersWait(t *testing.T) {
 	}
 	ours.Close()
 	<-served
+}
+
+// Many who do not read, each within his own bound, share one for all.
+func TestWaiters(t *testing.T) {
+	all := &waiters{most: 300 << 10}
+	var conns []*conn
+	for _, n := range []int{100 << 10, 100 << 10, 10 << 10, 0} {
+		inner, _ := net.Pipe()
+		c := newConn(inner, nil, 1<<20, all)
+		all.conns.Add(1)
+		c.Write(make([]byte, n))
+		c.Write(make([]byte, n)) // behind what is being written
+		conns = append(conns, c)
+		if i := len(conns); c.congested() != (i == 2) || c.waiting.Load() != int64(2*n) {
+			t.Errorf("%d: %d bytes wait", i, c.waiting.Load())
+		}
+	}
+	for i, c := range conns {
+		if c.congested() != (i < 2) {
+			t.Errorf("%d: with %d bytes of %d", i+1, c.waiting.Load(), all.bytes.Load())
+		}
+	}
+	for _, c := range conns {
+		c.inner.Close()
+		c.waitFlushed()
+	}
+	if n := all.bytes.Load(); n != 0 || conns[0].congested() {
+		t.Errorf("%d bytes wait for nobody", n)
+	}
+}
+
+// Who publishes much at once does not keep the goroutines that write from running, on one processor neither: what waits for
+// them is bounded in messages, and beyond that is left out.
+func TestBurst(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+	b := startBroker(t, Options{})
+	sub := sleeper(t, b, "sub")
+	if got := codes(t, sub, "a"); got[0] != 1 {
+		t.Fatalf("% x", got)
+	}
+	const n = 5000
+	pub := sleeper(t, b, "pub")
+	go pub.Write(bytes.Repeat([]byte{0x30, 4, 0, 1, 'a', 'x'}, n))
+	for range n {
+		if typ, _ := readPacket(t, sub); typ != 3 {
+			t.Fatalf("packet of type %d", typ)
+		}
+	}
+	if s := b.Stats(); s.Slow != 0 {
+		t.Errorf("%+v", s)
+	}
 }

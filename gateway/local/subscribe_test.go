@@ -57,7 +57,7 @@ func TestSubscriptionsOfOnePacket(t *testing.T) {
 // A client that subscribes faster than it takes what is retained does not fill the memory with it.
 func TestRetainedWaitOnce(t *testing.T) {
 	b := startBroker(t, Options{})
-	c := newConn(nil, nil, 0)
+	c := newConn(nil, nil, 0, &b.waiters)
 	c.sending = true // as long as a goroutine is at an earlier one
 	cl := b.srv.NewClient(nil, "", "c", false)
 	cl.Net.Conn = c

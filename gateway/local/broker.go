@@ -71,7 +71,7 @@ func (o *Options) fill() {
 	}
 }
 
-// sessionLife is how long a persistent session of an older client than MQTT 5 is kept while it is away.
+// sessionLife is how long a persistent session is kept while its client is away, at most.
 const sessionLife = 7 * 24 * time.Hour
 
 // closeWait bounds Close.

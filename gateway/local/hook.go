@@ -29,7 +29,7 @@ func (h *hook) Provides(b byte) bool {
 		mqtt.OnSessionEstablished, mqtt.OnDisconnect,
 		mqtt.OnPacketRead, mqtt.OnPacketEncode, mqtt.OnPacketSent, mqtt.OnPacketProcessed, mqtt.OnSubscribe, mqtt.OnSubscribed,
 		mqtt.OnUnsubscribed, mqtt.OnPublish, mqtt.OnPublished, mqtt.OnPublishDropped, mqtt.OnQosPublish, mqtt.OnWill, mqtt.OnWillSent,
-		mqtt.OnClientExpired, mqtt.StoredClients, mqtt.StoredSubscriptions, mqtt.StoredInflightMessages,
+		mqtt.StoredClients, mqtt.StoredSubscriptions, mqtt.StoredInflightMessages,
 	}, b) >= 0
 }
 
@@ -48,7 +48,7 @@ func (b *Broker) userOf(cl *mqtt.Client) string {
 }
 
 // OnConnect refuses ids and sessions that are too much, and takes the flow control of MQTT 5 into our hands: the
-// server's deadlocks.
+// server's deadlocks. So does it with the times for which the server's arithmetic is wrong.
 func (h *hook) OnConnect(cl *mqtt.Client, pk packets.Packet) error {
 	c := connOf(cl)
 	c.limit(int(pk.Properties.ReceiveMaximum))
@@ -56,6 +56,10 @@ func (h *hook) OnConnect(cl *mqtt.Client, pk packets.Packet) error {
 	cl.Properties.Props.TopicAliasMaximum = 0
 	cl.State.Inflight.ResetSendQuota(0)
 	c.served.Store(cl)
+	cl.State.Keepalive = patienceOf(cl.State.Keepalive)
+	will := &cl.Properties.Will // is due when the session ends, at the latest
+	will.WillDelayInterval = min(will.WillDelayInterval, cl.Properties.Props.SessionExpiryInterval)
+	cl.Properties.Props.SessionExpiryIntervalFlag = false // see endSessions
 	if len(cl.ID) > 256 || bytes.ContainsFunc([]byte(cl.ID), func(r rune) bool { return r < ' ' || r == 0x7f }) {
 		return h.refuse(cl, packets.ErrClientIdentifierNotValid, "a client id that is too long or has control characters")
 	}
@@ -63,6 +67,18 @@ func (h *hook) OnConnect(cl *mqtt.Client, pk packets.Packet) error {
 		return h.refuse(cl, packets.ErrServerUnavailable, "too many persistent sessions", "limit", h.b.opt.MaxSessions)
 	}
 	return nil
+}
+
+// patienceOf gives the keep-alive of which the server makes one and a half, in 16 bits and without fractions. Beyond twelve
+// hours there is none: TCP finds out who is gone.
+func patienceOf(keepAlive uint16) uint16 {
+	switch {
+	case keepAlive == 1:
+		return 2
+	case keepAlive > 43690:
+		return 0
+	}
+	return keepAlive
 }
 
 // persistent: the session outlives its connection.
@@ -96,11 +112,8 @@ func (h *hook) OnConnectAuthenticate(cl *mqtt.Client, pk packets.Packet) bool {
 		h.b.refusals.add(hostOf(c.remote), reason, "user", user, "id", cl.ID)
 		return false
 	}
-	if will := &cl.Properties.Will; will.Flag != 0 {
-		if !validTopic(will.TopicName) || isReserved(will.TopicName) || !a.acl.allows(h.b.userOf(cl), cl.ID, will.TopicName, write) {
-			h.b.refusals.add(cl.ID, "its last will is not allowed", "topic", will.TopicName)
-			*will = mqtt.Will{}
-		}
+	if will := &cl.Properties.Will; will.Flag != 0 && !h.mayWill(cl, will.TopicName) {
+		*will = mqtt.Will{}
 	}
 	return true
 }
@@ -180,6 +193,10 @@ func (h *hook) OnPacketRead(cl *mqtt.Client, pk packets.Packet) (packets.Packet,
 			h.b.refusals.add(cl.ID, "$SYS is not for clients to publish to")
 			pk.TopicName = reserved
 		}
+	case packets.Disconnect:
+		if props := &cl.Properties.Props; pk.Properties.SessionExpiryIntervalFlag && props.SessionExpiryInterval > 0 {
+			props.SessionExpiryInterval, pk.Properties.SessionExpiryIntervalFlag = pk.Properties.SessionExpiryInterval, false
+		}
 	case packets.Subscribe, packets.Unsubscribe:
 		if most := 4 * h.b.opt.MaxSubscriptions; len(pk.Filters) > most {
 			h.b.refusals.add(cl.ID, "too many filters in one packet", "limit", most)
@@ -237,9 +254,6 @@ func (h *hook) OnPacketProcessed(cl *mqtt.Client, pk packets.Packet, err error) 
 		}
 	}
 }
-
-// OnClientExpired: the server forgets the client, but not what it subscribed to.
-func (h *hook) OnClientExpired(cl *mqtt.Client) { h.b.drop(cl) }
 
 func (h *hook) StoredClients() ([]storage.Client, error) { return h.b.restored().clients, nil }
 

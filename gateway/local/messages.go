@@ -78,12 +78,24 @@ func (h *hook) retain(cl *mqtt.Client, pk packets.Packet) {
 	}
 }
 
+// mayWill reports whether a client may leave a will on a topic, by the access list as it is now.
+func (h *hook) mayWill(cl *mqtt.Client, topic string) bool {
+	if validTopic(topic) && !isReserved(topic) && h.b.access.Load().acl.allows(h.b.userOf(cl), cl.ID, topic, write) {
+		return true
+	}
+	h.b.refusals.add(cl.ID, "its last will is not allowed", "topic", short(topic))
+	return false
+}
+
 // OnWill and OnWillSent treat a will as a message of its client. A will that MQTT 5 delays is not sent when OnWill is
 // called, but when OnWillSent is (on the server's own goroutine).
 func (h *hook) OnWill(cl *mqtt.Client, will mqtt.Will) (mqtt.Will, error) {
 	c := connOf(cl)
 	if c == nil {
 		return will, nil
+	}
+	if !h.mayWill(cl, will.TopicName) {
+		return mqtt.Will{TopicName: reserved}, nil // empty, on a topic that is nobody's
 	}
 	will.Retain = c.willRetain
 	if c.willEmpty {
@@ -98,7 +110,7 @@ func (h *hook) OnWill(cl *mqtt.Client, will mqtt.Will) (mqtt.Will, error) {
 }
 
 func (h *hook) OnWillSent(cl *mqtt.Client, pk packets.Packet) {
-	if pk.Connect.WillProperties.WillDelayInterval > 0 {
+	if pk.Connect.WillProperties.WillDelayInterval > 0 && pk.TopicName != reserved {
 		h.takeWill(cl, pk)
 	}
 }

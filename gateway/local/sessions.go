@@ -187,7 +187,7 @@ func (b *Broker) restored() *restored {
 			break
 		}
 		r.clients = append(r.clients, storage.Client{ID: s.ID, Username: []byte(s.User), ProtocolVersion: s.Protocol,
-			Properties: storage.ClientProperties{SessionExpiryInterval: s.Expiry, SessionExpiryIntervalFlag: s.Expiry > 0}})
+			Properties: storage.ClientProperties{SessionExpiryInterval: s.Expiry}})
 		for _, f := range s.Subscriptions {
 			if validFilter(f.Filter) {
 				r.subscriptions = append(r.subscriptions, storage.Subscription{Client: s.ID, Filter: f.Filter, Qos: min(f.QoS, 2),
@@ -243,16 +243,26 @@ func (b *Broker) housekeeping() {
 		case now := <-tick.C:
 			if n%30 == 0 {
 				b.retained.expire(now)
-				b.endSessions(now)
 			}
+			b.endSessions(now)
 			b.sessions.save(b.snapshot)
 		}
 	}
 }
 
+// lifeOf is how long a session is kept without its client: as MQTT 5 asks, and until a will that is due at its end has gone.
+func lifeOf(cl *mqtt.Client) time.Duration {
+	if cl.Properties.ProtocolVersion != 5 {
+		return sessionLife
+	}
+	return min(sessionLife, time.Duration(cl.Properties.Props.SessionExpiryInterval)*time.Second+3*time.Second)
+}
+
+// endSessions ends those whose time is over. The server would count it by the host's clock, and end the sessions of MQTT 5 when
+// that is set.
 func (b *Broker) endSessions(now time.Time) {
 	for id, cl := range b.srv.Clients.GetAll() {
-		if now.Sub(b.awaySince(cl)) < sessionLife {
+		if !cl.Closed() || now.Sub(b.awaySince(cl)) < lifeOf(cl) {
 			continue
 		}
 		b.mu.Lock()
@@ -265,11 +275,8 @@ func (b *Broker) endSessions(now time.Time) {
 	}
 }
 
-// awaySince is when a session's client went away: now for one that is here.
+// awaySince is when a session's client went away: now for one that has not gone yet.
 func (b *Broker) awaySince(cl *mqtt.Client) time.Time {
-	if !cl.Closed() {
-		return time.Now()
-	}
 	c := connOf(cl)
 	if c == nil {
 		return b.started // from the file

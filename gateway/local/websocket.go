@@ -14,7 +14,7 @@ import (
 func (b *Broker) Handler() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !sameHost(r) {
-			b.refusals.add(r.RemoteAddr, "a page of another host", "origin", r.Header.Get("Origin"))
+			b.refusals.add(hostOf(remoteAddr(r.RemoteAddr)), "a page of another host", "origin", r.Header.Get("Origin"))
 			http.Error(w, "this page may not connect", http.StatusForbidden)
 			return
 		}

@@ -66,6 +66,28 @@ type savedMessage struct {
 	Payload []byte `json:"payload"`
 	QoS     byte   `json:"qos"`
 	Retain  bool   `json:"retain,omitempty"`
+
+	Expires    int64                     `json:"expires,omitempty"` // MQTT 5, seconds of Unix time
+	Properties storage.MessageProperties `json:"properties,omitzero"`
+}
+
+func savedFrom(pk packets.Packet) savedMessage {
+	p := pk.Properties
+	return savedMessage{ID: pk.PacketID, Topic: pk.TopicName, Payload: pk.Payload, QoS: pk.FixedHeader.Qos, Retain: pk.FixedHeader.Retain,
+		Expires: max(0, pk.Expiry),
+		Properties: storage.MessageProperties{CorrelationData: p.CorrelationData, SubscriptionIdentifier: p.SubscriptionIdentifier,
+			User: p.User, ContentType: p.ContentType, ResponseTopic: p.ResponseTopic, MessageExpiryInterval: p.MessageExpiryInterval,
+			PayloadFormat: p.PayloadFormat, PayloadFormatFlag: p.PayloadFormatFlag}}
+}
+
+// expired reports whether its time is over; else the interval is what is left of it.
+func (m *savedMessage) expired(now time.Time) bool {
+	if m.Expires == 0 {
+		return false
+	}
+	left := min(m.Expires-now.Unix(), int64(m.Properties.MessageExpiryInterval)) // the clock may have been set back
+	m.Properties.MessageExpiryInterval = uint32(max(0, left))
+	return left <= 0
 }
 
 // restored is the file in the form in which the server asks for it.
@@ -142,8 +164,7 @@ func (b *Broker) snapshot() savedSessions {
 		if cl.Closed() {
 			for _, pk := range cl.State.Inflight.GetAll(false) {
 				if pk.FixedHeader.Type == packets.Publish {
-					s.Messages = append(s.Messages, savedMessage{ID: pk.PacketID, Topic: pk.TopicName, Payload: pk.Payload,
-						QoS: pk.FixedHeader.Qos, Retain: pk.FixedHeader.Retain})
+					s.Messages = append(s.Messages, savedFrom(pk))
 				}
 			}
 		}
@@ -195,9 +216,9 @@ func (b *Broker) restored() *restored {
 			}
 		}
 		for _, m := range s.Messages[:min(len(s.Messages), b.opt.MaxQueue)] {
-			if m.ID != 0 && validTopic(m.Topic) {
+			if m.ID != 0 && validTopic(m.Topic) && !m.expired(time.Now()) {
 				r.messages = append(r.messages, storage.Message{Client: s.ID, PacketID: m.ID, TopicName: m.Topic, Payload: m.Payload,
-					Created:     b.order.Add(1),
+					Created: b.order.Add(1), Properties: m.Properties,
 					FixedHeader: packets.FixedHeader{Type: packets.Publish, Qos: min(max(m.QoS, 1), 2), Retain: m.Retain}})
 			}
 		}
@@ -214,6 +235,12 @@ func (b *Broker) adopt() {
 		c.held.Store(1 << 40)
 		c.end(nil)
 		cl.Net.Conn = c
+		for _, pk := range cl.State.Inflight.GetAll(false) {
+			if life := pk.Properties.MessageExpiryInterval; life > 0 { // the server has not kept when it is over
+				pk.ProtocolVersion, pk.Expiry = 5, time.Now().Unix()+int64(life)
+				cl.State.Inflight.Set(pk)
+			}
+		}
 	}
 	b.sessions.read = &restored{}
 	b.recountLevels()

@@ -1,11 +1,14 @@
 package local
 
 import (
+	"encoding/binary"
+	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	mqtt "github.com/eclipse/paho.mqtt.golang"
 )
@@ -67,6 +70,54 @@ func TestSessionsOverRestart(t *testing.T) {
 	b = startBroker(t, opt)
 	if n := b.Stats().Sessions; n != 0 {
 		t.Errorf("%d sessions", n)
+	}
+}
+
+// What MQTT 5 says of a message is kept as well, and when it is over.
+func TestPropertiesOverRestart(t *testing.T) {
+	t.Parallel()
+	opt := Options{Sessions: filepath.Join(t.TempDir(), "sessions.json")}
+	b := startBroker(t, opt)
+	s := five(t, b, "s", 60, 1000, 0)
+	s.Write([]byte("\x82\x09\x00\x01\x00\x00\x03cmd\x01"))
+	readPacket(t, s)
+	s.Close()
+	eventually(t, "it sleeps", func() bool { return b.Stats().Clients == 0 })
+	p := five(t, b, "p", 60, 0, 0)
+	for _, payload := range "123" {
+		p.Write([]byte("\x32\x14\x00\x03cmd\x00\x01\x0b\x02\x00\x00\x03\xe8\x03\x00\x03txt" + string(payload)))
+		readPacket(t, p)
+	}
+	b.Close()
+	text, err := os.ReadFile(opt.Sessions)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var saved savedSessions
+	if err := json.Unmarshal(text, &saved); err != nil || len(saved.Sessions) != 1 || len(saved.Sessions[0].Messages) != 3 {
+		t.Fatalf("%s, %v", text, err)
+	}
+	m := saved.Sessions[0].Messages
+	m[0].Expires -= 2000 // while the gateway was away
+	m[2].Expires += 5000 // its clock was set back
+	if text, err = json.Marshal(saved); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(opt.Sessions, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	b = startBroker(t, opt)
+	s = five(t, b, "s", 60, 1000, 0)
+	for _, payload := range "23" {
+		_, body := readPacket(t, s)
+		left := binary.BigEndian.Uint32(body[9:])
+		if string(body[2:5]) != "cmd" || string(body[13:]) != "\x03\x00\x03txt"+string(payload) || left > 1000 || left < 900 {
+			t.Errorf("%q", body)
+		}
+	}
+	cl, _ := b.srv.Clients.Get("s")
+	if n := len(cl.ClearExpiredInflights(time.Now().Unix()+1100, 0)); n != 2 {
+		t.Errorf("%d would be over then", n)
 	}
 }
 

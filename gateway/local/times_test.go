@@ -12,7 +12,10 @@ import (
 // five is a client of MQTT 5; its will, if delay is not 0, is "w" on dev/ID, retained, QoS 1.
 func five(t *testing.T, b *Broker, id string, keepAlive uint16, session, delay uint32) net.Conn {
 	t.Helper()
-	flags := byte(2)
+	flags := byte(0)
+	if session == 0 {
+		flags = 2
+	}
 	if delay > 0 {
 		flags |= 0x2c
 	}

@@ -70,6 +70,9 @@ type conn struct {
 	want     []delivery // retained messages to be sent
 	sending  bool       // a goroutine is at it
 
+	seen   queue       // by noteBehind, at its last look
+	behind atomic.Bool // what waits is in the file of sessions, though the client is here
+
 	refused     atomic.Bool  // nothing of what it still sends is processed
 	flowing     atomic.Bool  // acknowledgements are read: window holds
 	waiting     atomic.Int64 // bytes to be written

@@ -49,3 +49,43 @@ func queued(cl *mqtt.Client) (sum int64) {
 
 // sizeOf is what a message that waits costs.
 func sizeOf(pk packets.Packet) int64 { return int64(len(pk.TopicName) + len(pk.Payload) + overhead) }
+
+// queue is what waits for a client: how many messages, and the numbers of the first and the last.
+type queue struct {
+	n           int
+	first, last int64
+}
+
+func queueOf(cl *mqtt.Client) (q queue) {
+	if cl.State.Inflight.Len() == 0 {
+		return q
+	}
+	for _, pk := range cl.State.Inflight.GetAll(false) {
+		if pk.FixedHeader.Type != packets.Publish {
+			continue
+		}
+		if q.n++; q.n == 1 {
+			q.first = pk.Created
+		}
+		q.first, q.last = min(q.first, pk.Created), max(q.last, pk.Created)
+	}
+	return q
+}
+
+// noteBehind finds the clients that are here and have acknowledged nothing of what waited at the last look.
+func (b *Broker) noteBehind() {
+	b.sessions.mu.Lock()
+	defer b.sessions.mu.Unlock()
+	for _, cl := range b.srv.Clients.GetAll() {
+		c := connOf(cl)
+		if c == nil || !c.keep.persistent || cl.Closed() {
+			continue
+		}
+		q := queueOf(cl)
+		behind := q.n > 0 && q.first == c.seen.first
+		if was := c.behind.Swap(behind); was != behind || behind && q != c.seen {
+			b.sessions.touch()
+		}
+		c.seen = q
+	}
+}

@@ -24,9 +24,10 @@ import (
 //	  "subscriptions":[{"filter":"a/#","qos":1,...}],
 //	  "messages":[{"id":7,"topic":"a/b","payload":"BASE64","qos":1,"retain":false}]}]}
 //
-// Messages are those with QoS > 0 that wait for a client that is away, in order. While a client is here its messages
-// are not written: they change too often for an SD card. A crash loses at most the last two seconds, and one more for
-// each MiB of the file; a file that is damaged is set aside.
+// Messages are those with QoS > 0 that wait for a client that is away, in order, with their properties where they came by
+// MQTT 5. While a client is here its messages are not written, as they change too often for an SD card, unless it has not
+// acknowledged one for two seconds: it may be gone. A crash loses at most the last four seconds, and one more for each MiB of
+// the file; a file that is damaged is set aside.
 type sessionFile struct {
 	file  string
 	log   *slog.Logger
@@ -161,7 +162,7 @@ func (b *Broker) snapshot() savedSessions {
 			s.Subscriptions = append(s.Subscriptions, savedFilter{Filter: sub.Filter, QoS: sub.Qos, Identifier: sub.Identifier,
 				NoLocal: sub.NoLocal, RetainAsPublished: sub.RetainAsPublished, RetainHandling: sub.RetainHandling})
 		}
-		if cl.Closed() {
+		if cl.Closed() || c.behind.Load() {
 			for _, pk := range cl.State.Inflight.GetAll(false) {
 				if pk.FixedHeader.Type == packets.Publish {
 					s.Messages = append(s.Messages, savedFrom(pk))
@@ -272,6 +273,7 @@ func (b *Broker) housekeeping() {
 				b.retained.expire(now)
 			}
 			b.endSessions(now)
+			b.noteBehind()
 			b.sessions.save(b.snapshot)
 		}
 	}

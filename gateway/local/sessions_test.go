@@ -3,6 +3,7 @@ package local
 import (
 	"encoding/binary"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -119,6 +120,39 @@ func TestPropertiesOverRestart(t *testing.T) {
 	if n := len(cl.ClearExpiredInflights(time.Now().Unix()+1100, 0)); n != 2 {
 		t.Errorf("%d would be over then", n)
 	}
+}
+
+// A client that is half open has its messages kept as well, and no longer when it acknowledges again.
+func TestSessionOfHalfOpenClient(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "sessions.json")
+	b := startBroker(t, Options{Sessions: file})
+	s := raw(t, b)
+	s.Write(connectPacket("s", false))
+	readPacket(t, s)
+	codes(t, s, "cmd")
+	kept := func(n int) {
+		t.Helper()
+		b.noteBehind()
+		b.noteBehind()
+		b.sessions.write(b.snapshot)
+		text, err := os.ReadFile(file)
+		var saved savedSessions
+		if err := errors.Join(err, json.Unmarshal(text, &saved)); err != nil || len(saved.Sessions[0].Messages) != n {
+			t.Errorf("%v, want %d messages: %s", err, n, text)
+		}
+	}
+	for n := range 2 {
+		b.Publish("cmd", []byte("x"), false)
+		readPacket(t, s)
+		kept(n + 1)
+		if b.noteBehind(); b.sessions.dirty.Load() {
+			t.Error("it is written again without need")
+		}
+	}
+	s.Write([]byte{0x40, 2, 0, 1, 0x40, 2, 0, 2, 0xc0, 0})
+	readPacket(t, s)
+	kept(0)
 }
 
 func TestDamagedSessions(t *testing.T) {

@@ -13,7 +13,7 @@ import (
 // with 403: its scripts have no business here, though the browser they run in may reach the gateway.
 func (b *Broker) Handler() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if !sameHost(r) {
+		if !b.mayAsk(r) {
 			b.refusals.add(hostOf(remoteAddr(r.RemoteAddr)), "a page of another host", "origin", r.Header.Get("Origin"))
 			http.Error(w, "this page may not connect", http.StatusForbidden)
 			return
@@ -31,14 +31,19 @@ func (b *Broker) Handler() http.Handler {
 	})
 }
 
-// sameHost reports whether the request comes from a page of this host, whatever its port, or from no page at all.
-func sameHost(r *http.Request) bool {
+// mayAsk reports whether the request comes from a page of this host, whatever its port, or from no page at all. Where nobody
+// needs a password, that host must have a name of this machine alone: any other may be made to point here.
+func (b *Broker) mayAsk(r *http.Request) bool {
 	origin := r.Header.Get("Origin")
 	if origin == "" {
 		return true
 	}
 	u, err := url.Parse(origin)
-	return err == nil && u.Hostname() != "" && u.Hostname() == (&url.URL{Host: r.Host}).Hostname()
+	host := (&url.URL{Host: r.Host}).Hostname()
+	if err != nil || u.Hostname() == "" || u.Hostname() != host {
+		return false
+	}
+	return b.access.Load().users != nil || host == "localhost" || net.ParseIP(host).IsLoopback()
 }
 
 type remoteAddr string

@@ -66,6 +66,23 @@ func TestWebSocketOrigin(t *testing.T) {
 	}
 }
 
+// A page whose host's name was made to point here is of another host all the same, unless everybody needs a password.
+func TestWebSocketRebound(t *testing.T) {
+	t.Parallel()
+	for _, opt := range []Options{{}, {Users: hashed(t, "anna:a")}} {
+		opt.Listen = "ws://127.0.0.1:0"
+		b := startBroker(t, opt)
+		for host, taken := range map[string]bool{"localhost": true, "[::1]": true, "evil.example": opt.Users != "", "10.0.0.1": opt.Users != ""} {
+			r := httptest.NewRequest("GET", "http://"+host+":1883/", nil)
+			r.Header.Set("Origin", "http://"+host)
+			w := httptest.NewRecorder()
+			if b.Handler().ServeHTTP(w, r); (w.Code != http.StatusForbidden) != taken {
+				t.Errorf("%s: %d", host, w.Code)
+			}
+		}
+	}
+}
+
 // Pages that go away without a word leave nothing behind, and Close does not wait for them.
 func TestVanishingPages(t *testing.T) {
 	b := startBroker(t, Options{Listen: "ws://127.0.0.1:0"})

@@ -48,6 +48,7 @@ type conn struct {
 	done   chan struct{} // closed when the connection has been served to its end
 
 	// Of the goroutine that reads the connection.
+	users      *Users     // which its user was checked with; nil: none
 	head       []byte     // the first bytes of the first packet, until it is known to be a CONNECT
 	connected  bool       // head is done with
 	willRetain bool       // what the server is not told of the will

@@ -99,6 +99,7 @@ func (h *hook) refuse(cl *mqtt.Client, code packets.Code, reason string, args ..
 // connect without it.
 func (h *hook) OnConnectAuthenticate(cl *mqtt.Client, pk packets.Packet) bool {
 	c, a := connOf(cl), h.b.access.Load()
+	c.users = a.users
 	user, reason := string(pk.Connect.Username), ""
 	switch {
 	case a.users == nil && !c.local:

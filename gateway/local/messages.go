@@ -232,7 +232,12 @@ func (h *hook) OnPacketSent(cl *mqtt.Client, pk packets.Packet, b []byte) {
 	}
 }
 
-// OnSessionEstablished: what waited has been sent, and from now on acknowledgements are read.
+// OnSessionEstablished: what waited has been sent, and from now on acknowledgements are read. Who proved a password of a users
+// file that has been replaced meanwhile was not yet among those whom Reload looks at.
 func (h *hook) OnSessionEstablished(cl *mqtt.Client, pk packets.Packet) {
-	connOf(cl).flowing.Store(true)
+	c, now := connOf(cl), h.b.access.Load().users
+	c.flowing.Store(true)
+	if c.users != now && !c.users.same(now, string(cl.Properties.Username)) {
+		h.b.disconnect(c, packets.ErrNotAuthorized, errUserChanged)
+	}
 }

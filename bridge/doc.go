@@ -17,5 +17,5 @@
 //	a PINGREQ, sent after Config.Keepalive, not answered      10 s
 //
 // Between the connection and the MQTT client stand two filters. wire takes what the client writes without ever making it
-// wait; inbound hands the client only packets that it can bear, whatever the broker sends.
+// wait; Inbound hands the client only packets that it can bear, whatever the broker sends.
 package bridge

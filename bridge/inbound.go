@@ -2,6 +2,8 @@ package bridge
 
 import (
 	"bufio"
+	"bytes"
+	"crypto/rand"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -37,7 +39,7 @@ var fixedLength = map[byte]int{
 // pulse is how often a PINGRESP is put in while a long payload is skipped.
 const pulse = time.Second
 
-// inbound reads what a broker sends and hands it on packet by packet, in a form that cannot hurt the client behind it:
+// Inbound reads what a broker sends and hands it on packet by packet, in a form that cannot hurt the client behind it:
 //
 //	broker   PUBLISH(long topic, payload 1 MB)      PUBACK  CONNACK(0)  type 8  SUBACK with 3 codes
 //	client   PUBLISH(long topic, mark) [PINGRESP..] PUBACK  CONNACK(0)  error   error
@@ -46,7 +48,7 @@ const pulse = time.Second
 // not send it again, and has mark for a payload. While the rest of it is skipped, which on a slow line takes longer than
 // any ping timeout, a PINGRESP each second tells the client that the line is alive. Packets that no broker sends, lengths
 // that do not fit and a CONNACK that refuses are errors, as is the end of the stream; every error is final.
-type inbound struct {
+type Inbound struct {
 	r       *bufio.Reader
 	mark    []byte    // random, known to nobody else
 	first   bool      // the next packet is the first
@@ -62,12 +64,22 @@ type inbound struct {
 	err     error
 }
 
-func newInbound(r io.Reader, mark []byte) *inbound {
-	return &inbound{r: bufio.NewReader(r), mark: mark, first: true, born: time.Now()}
+// NewInbound reads from r, which is asked for nothing before the first Read.
+func NewInbound(r io.Reader) *Inbound {
+	mark := make([]byte, 32)
+	rand.Read(mark) // never fails
+	return newInbound(r, mark)
 }
 
+func newInbound(r io.Reader, mark []byte) *Inbound {
+	return &Inbound{r: bufio.NewReader(r), mark: mark, first: true, born: time.Now()}
+}
+
+// Truncated reports whether a payload stands for one that was too long.
+func (in *Inbound) Truncated(payload []byte) bool { return bytes.Equal(payload, in.mark) }
+
 // Read implements io.Reader.
-func (in *inbound) Read(p []byte) (int, error) {
+func (in *Inbound) Read(p []byte) (int, error) {
 	if len(p) == 0 {
 		return 0, nil
 	}
@@ -102,7 +114,7 @@ func unexpected(err error) error {
 }
 
 // discard skips what has arrived of a payload.
-func (in *inbound) discard() error {
+func (in *Inbound) discard() error {
 	if _, err := in.r.Peek(1); err != nil {
 		return err
 	}
@@ -117,12 +129,12 @@ func (in *inbound) discard() error {
 }
 
 // sinceSkip returns how long no payload was being skipped. It may be called at any time.
-func (in *inbound) sinceSkip() time.Duration {
+func (in *Inbound) sinceSkip() time.Duration {
 	return time.Since(in.born) - time.Duration(in.skipped.Load())
 }
 
 // next reads the fixed header of a packet and decides what becomes of it.
-func (in *inbound) next() error {
+func (in *Inbound) next() error {
 	head, err := in.r.ReadByte()
 	if err != nil {
 		return err
@@ -157,7 +169,7 @@ func (in *inbound) next() error {
 }
 
 // connack reads the answer to CONNECT; a refusal is returned as such.
-func (in *inbound) connack(head byte, length int) error {
+func (in *Inbound) connack(head byte, length int) error {
 	if length != 2 {
 		return protocolError("CONNACK with %d bytes instead of 2", length)
 	}
@@ -173,7 +185,7 @@ func (in *inbound) connack(head byte, length int) error {
 }
 
 // publish hands on a PUBLISH: as it is, or without its payload when it is too long.
-func (in *inbound) publish(head byte, length int) error {
+func (in *Inbound) publish(head byte, length int) error {
 	qos := head >> 1 & 3
 	if qos == 3 {
 		return protocolError("PUBLISH with qos 3")

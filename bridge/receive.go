@@ -1,7 +1,6 @@
 package bridge
 
 import (
-	"bytes"
 	"time"
 
 	mqtt "github.com/eclipse/paho.mqtt.golang"
@@ -15,7 +14,7 @@ func (s *Session) Messages() <-chan Message { return s.messages }
 // receive is the client's handler. The client acknowledges the message when it returns.
 func (s *Session) receive(_ mqtt.Client, in mqtt.Message) {
 	m := Message{Topic: in.Topic(), Payload: in.Payload(), QoS: in.Qos(), Retain: in.Retained(), Duplicate: in.Duplicate()}
-	if bytes.Equal(m.Payload, s.wire.in.mark) {
+	if s.wire.in.Truncated(m.Payload) {
 		m.Payload, m.Truncated = nil, true
 	}
 	m.Echo = s.echoes.is(m)

@@ -2,7 +2,6 @@ package bridge
 
 import (
 	"context"
-	"crypto/rand"
 	"crypto/x509"
 	"log/slog"
 	"math"
@@ -99,9 +98,7 @@ func newSession(cfg Config, log *slog.Logger, l *line) *Session {
 		turn:     make(chan struct{}, 1), closing: make(chan struct{}),
 		dead: make(chan struct{}), gone: make(chan struct{}), done: make(chan struct{}),
 	}
-	mark := make([]byte, 32)
-	rand.Read(mark) // never fails
-	s.wire = newWire(l.Conn, l.raw, newInbound(l.Conn, mark), s.fail, s.settle)
+	s.wire = newWire(l.Conn, l.raw, NewInbound(l.Conn), s.fail, s.settle)
 	return s
 }
 

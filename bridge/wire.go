@@ -21,14 +21,14 @@ var (
 	ErrStuck = errors.New("the connection takes no more data")
 )
 
-// wire is the net.Conn that the MQTT client gets: it reads through inbound, and a Write never blocks. What is written is
+// wire is the net.Conn that the MQTT client gets: it reads through Inbound, and a Write never blocks. What is written is
 // collected and sent by a goroutine of its own, under a deadline for every 8 KiB, so that a connection that takes nothing
 // is noticed whatever packet is on its way, and so that a burst of small packets leaves in few system calls. The first
 // error, in either direction, is given to fail.
 type wire struct {
 	net.Conn
 	raw net.Conn // what Conn runs on; closing it does not wait for anybody
-	in  *inbound
+	in  *Inbound
 
 	fail   func(error) // told the first error
 	settle func()      // waited for before the client is told
@@ -46,7 +46,7 @@ type wire struct {
 	eofOne sync.Once
 }
 
-func newWire(conn, raw net.Conn, in *inbound, fail func(error), settle func()) *wire {
+func newWire(conn, raw net.Conn, in *Inbound, fail func(error), settle func()) *wire {
 	w := &wire{
 		Conn: conn, raw: raw, in: in, fail: fail, settle: settle,
 		wake: make(chan struct{}, 1), room: make(chan struct{}, 1),

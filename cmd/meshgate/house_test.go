@@ -30,7 +30,7 @@ var house = map[string][]string{
 	"gateway/config":    {"gpio", "bridge"},
 	"gateway/console":   {},
 	"gateway/control":   {},
-	"gateway/local":     {},
+	"gateway/local":     {"bridge"},
 	"cmd/meshgate":      {"gateway", "gateway/config", "gateway/control", "gateway/local", "gpio", "bridge", "bridge/spool", "hdlc", "smartmesh", "smartmesh/oap", "smartmesh/health", "smartmesh/mux", "smartmesh/sim", "smartmesh/tape"},
 }
 

@@ -62,8 +62,7 @@ type Client struct {
 	out    outbox
 	echo   echoes
 	up     atomic.Bool
-	plain  atomic.Bool  // the broker does not take bridges, see asBridge
-	answer atomic.Int32 // the code of the last CONNACK
+	plain  atomic.Bool // the broker does not take bridges, see asBridge
 	cancel context.CancelFunc
 	done   chan struct{}
 

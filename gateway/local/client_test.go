@@ -197,7 +197,7 @@ func TestDialRefused(t *testing.T) {
 		Subscribe: []string{"ok/x", "secret/x"}}
 	c := dial(t, opt)
 	eventually(t, "two attempts", func() bool { return b.Stats().Refused >= 3 })
-	if s := c.Status(); s.Up || !strings.Contains(s.Error, "ot Authorized") && !strings.Contains(s.Error, "not authorized") {
+	if s := c.Status(); s.Up || !strings.Contains(s.Error, "not authorised") {
 		t.Fatalf("%+v", s)
 	}
 	if n := strings.Count(log.String(), "no connection"); n != 1 {

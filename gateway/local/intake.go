@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 
 	mqtt "github.com/eclipse/paho.mqtt.golang"
+	"github.com/meshgate/meshgate/bridge"
 )
 
 const (
@@ -22,7 +23,7 @@ const (
 //	             -> order (chan) -> acknowledge <-----+
 type intake struct {
 	c      *Client
-	read   *inbound
+	read   *bridge.Inbound
 	fail   func(error)
 	seed   maphash.Seed
 	lane   [lanes]chan *arrival
@@ -38,7 +39,7 @@ type arrival struct {
 	result chan error
 }
 
-func newIntake(c *Client, read *inbound, fail func(error)) *intake {
+func newIntake(c *Client, read *bridge.Inbound, fail func(error)) *intake {
 	in := &intake{c: c, read: read, fail: fail, seed: maphash.MakeSeed(), order: make(chan *arrival, window), quit: make(chan struct{})}
 	for i := range in.lane {
 		in.lane[i] = make(chan *arrival, window)
@@ -79,7 +80,7 @@ func (in *intake) work(lane <-chan *arrival) {
 			continue
 		}
 		m := Message{Topic: a.Topic(), Payload: a.Payload(), QoS: a.Qos(), Retain: a.Retained()}
-		if in.read.truncated(m.Payload) {
+		if in.read.Truncated(m.Payload) {
 			m.Payload, m.Truncated = nil, true
 		}
 		err := in.c.opt.Intake(m)

@@ -11,11 +11,10 @@ import (
 	"os"
 	"slices"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	mqtt "github.com/eclipse/paho.mqtt.golang"
-	"github.com/eclipse/paho.mqtt.golang/packets"
+	"github.com/meshgate/meshgate/bridge"
 )
 
 // inFlight is how many messages wait for their PUBACK at most; Mosquitto's own figure.
@@ -38,12 +37,13 @@ func (c *Client) session(ctx context.Context) error {
 		default:
 		}
 	}
-	read := newInbound(nil)
-	opt, err := c.pahoOptions(read, fail)
+	wire := &boundConn{fail: fail}
+	wire.in = bridge.NewInbound(unbound{wire})
+	opt, err := c.pahoOptions(wire)
 	if err != nil {
 		return err
 	}
-	in := newIntake(c, read, fail)
+	in := newIntake(c, wire.in, fail)
 	opt.SetDefaultPublishHandler(func(_ mqtt.Client, m mqtt.Message) { in.take(m) })
 	opt.SetConnectionLostHandler(func(_ mqtt.Client, err error) { fail(err) })
 	client := mqtt.NewClient(opt)
@@ -65,13 +65,13 @@ func (c *Client) session(ctx context.Context) error {
 
 // connect waits for the CONNACK. After a refusal that may be of asBridge, the next attempt is made the other way.
 func (c *Client) connect(ctx context.Context, client mqtt.Client, lost <-chan error) error {
-	c.answer.Store(0)
 	err := await(ctx, client.Connect(), lost)
-	code := byte(c.answer.Load())
-	if code > packets.ErrRefusedNotAuthorised { // paho takes such a one for no error
-		err = fmt.Errorf("refused with code %#x", code)
+	var code bridge.Refusal
+	refused := errors.As(err, &code)
+	if refused {
+		err = code
 	}
-	version := code == packets.ErrRefusedBadProtocolVersion || code > packets.ErrRefusedNotAuthorised
+	version := refused && (code == bridge.RefusedProtocol || code > bridge.RefusedAccess)
 	if version || errors.Is(err, io.EOF) {
 		if was := c.plain.Swap(!c.plain.Load()); !was && version {
 			return errNoBridges
@@ -100,7 +100,7 @@ func hangUp(client mqtt.Client, in *intake) {
 	<-ended
 }
 
-func (c *Client) pahoOptions(read *inbound, fail func(error)) (*mqtt.ClientOptions, error) {
+func (c *Client) pahoOptions(wire *boundConn) (*mqtt.ClientOptions, error) {
 	u, err := url.Parse(c.opt.URL)
 	if err != nil || u.Hostname() == "" {
 		return nil, fmt.Errorf("%q is not SCHEME://HOST:PORT", c.opt.URL)
@@ -131,8 +131,8 @@ func (c *Client) pahoOptions(read *inbound, fail func(error)) (*mqtt.ClientOptio
 			if err != nil {
 				return nil, err
 			}
-			read.r.Reset(inner)
-			return &boundConn{Conn: inner, in: read, fail: fail, answer: &c.answer}, nil
+			wire.Conn = inner
+			return wire, nil
 		})
 	if c.opt.Username != "" {
 		password, err := c.password()
@@ -200,22 +200,21 @@ func (c *Client) tls(host string) (*tls.Config, error) {
 	return config, nil
 }
 
-// boundConn bounds what is read, and each write, for which paho has a limit with PUBLISH only, and tells at once when the
-// connection is broken; paho tells when all its work is done. It notes the code of the CONNACK, the fourth byte that comes.
+// boundConn hands paho only what it can bear, bounds each write, for which paho has a limit with PUBLISH only, and tells at
+// once when the connection is broken; paho tells when all its work is done.
 type boundConn struct {
 	net.Conn
-	in     *inbound
-	fail   func(error)
-	answer *atomic.Int32
-	read   int
+	in   *bridge.Inbound
+	fail func(error)
 }
+
+// unbound reads the connection as it is.
+type unbound struct{ c *boundConn }
+
+func (u unbound) Read(p []byte) (int, error) { return u.c.Conn.Read(p) }
 
 func (c *boundConn) Read(p []byte) (int, error) {
 	n, err := c.in.Read(p)
-	if c.read < 4 && c.read+n >= 4 {
-		c.answer.Store(int32(p[3-c.read]))
-	}
-	c.read = min(c.read+n, 4)
 	if err != nil {
 		c.fail(err)
 	}
@@ -231,15 +230,21 @@ func (c *boundConn) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// await waits for a token. Its own error is better than the one of the connection, which may come first.
+// await waits for a token. Its own error is better than the one of the connection, which may come first, unless that says
+// what the broker does wrong.
 func await(ctx context.Context, tok mqtt.Token, lost <-chan error) error {
 	limit := time.NewTimer(15 * time.Second)
 	defer limit.Stop()
 	select {
 	case <-tok.Done():
+		if tok.Error() != nil && len(lost) > 0 { // that came first
+			if err := <-lost; errors.Is(err, bridge.ErrProtocol) {
+				return err
+			}
+		}
 		return tok.Error()
 	case err := <-lost:
-		if tok.WaitTimeout(100*time.Millisecond) && tok.Error() != nil {
+		if !errors.Is(err, bridge.ErrProtocol) && tok.WaitTimeout(100*time.Millisecond) && tok.Error() != nil {
 			return tok.Error()
 		}
 		return err
@@ -252,20 +257,17 @@ func await(ctx context.Context, tok mqtt.Token, lost <-chan error) error {
 
 // subscribe asks for all filters and returns what the broker refused.
 func (c *Client) subscribe(ctx context.Context, client mqtt.Client, lost <-chan error) (refused string, err error) {
-	if len(c.echo.filters) == 0 {
-		return "", nil
-	}
-	filters := map[string]byte{}
-	for _, f := range c.echo.filters {
-		filters[f] = 1
-	}
-	tok := client.SubscribeMultiple(filters, nil)
-	if err := await(ctx, tok, lost); err != nil {
-		return "", fmt.Errorf("subscribe: %w", err)
+	asked := make([]mqtt.Token, len(c.echo.filters)) // one SUBSCRIBE each, as Inbound expects
+	for i, f := range c.echo.filters {
+		asked[i] = client.Subscribe(f, 1, nil)
 	}
 	var no []string
-	for filter, granted := range tok.(*mqtt.SubscribeToken).Result() {
-		if granted == 0x80 && slices.Contains(c.opt.Subscribe, filter) {
+	for i, tok := range asked {
+		if err := await(ctx, tok, lost); err != nil {
+			return "", fmt.Errorf("subscribe: %w", err)
+		}
+		filter := c.echo.filters[i]
+		if tok.(*mqtt.SubscribeToken).Result()[filter] == 0x80 && slices.Contains(c.opt.Subscribe, filter) {
 			no = append(no, filter)
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/meshgate/meshgate/gpio"
@@ -57,9 +58,39 @@ func (g *Gateway) execute(ctx context.Context, c command) {
 		if r.err != nil {
 			said = append(said, "error", r.err)
 		}
-		g.log.Info("command", said...)
+		if untold, ok := g.told.next(time.Now()); ok {
+			if untold > 0 {
+				said = append(said, "untold", untold)
+			}
+			g.log.Info("command", said...)
+		}
 		g.memory.then(func() { g.tray.now(result, r.fields()) })
 	}
+}
+
+// maxTold is how many commands are logged a minute. Their results are told all the same.
+const maxTold = 300
+
+// telling bounds what is logged.
+type telling struct {
+	mu        sync.Mutex
+	began     time.Time
+	n, untold int
+}
+
+// next reports whether one more is logged, and how many before it were not.
+func (t *telling) next(now time.Time) (untold int, ok bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if now.Sub(t.began) >= time.Minute {
+		t.began, t.n = now, 0
+	}
+	if t.n++; t.n > maxTold {
+		t.untold++
+		return 0, false
+	}
+	untold, t.untold = t.untold, 0
+	return untold, true
 }
 
 // switchBy reads a command for an output or a mote's LED and carries it out.

@@ -67,6 +67,7 @@ type Gateway struct {
 	intake   *intake
 	dates    *dates
 	orders   *orders
+	told     telling // of commands
 	memory   *memory
 	switches *switches
 	tray     *tray

@@ -9,6 +9,7 @@ import (
 const (
 	repeatAfter = 10 * time.Minute // a refusal is logged again after this time
 	maxRefusals = 1000             // clients and reasons remembered; then they are forgotten
+	maxLines    = 200              // a minute, of all together
 )
 
 // refusals logs each refusal once per client and reason, and counts those that follow.
@@ -17,6 +18,9 @@ type refusals struct {
 	mu   sync.Mutex
 	seen map[[2]string]*refusal
 	n    int64
+
+	began time.Time // of the minute of which lines are
+	lines int
 }
 
 type refusal struct {
@@ -35,6 +39,9 @@ func (r *refusals) add(who, reason string, args ...any) {
 		old.since++
 		return
 	}
+	if !r.mayTell() {
+		return
+	}
 	if len(r.seen) >= maxRefusals {
 		r.seen = nil
 	}
@@ -46,6 +53,17 @@ func (r *refusals) add(who, reason string, args ...any) {
 		args = append(args, "repeated", old.since)
 	}
 	r.log.Warn("local broker: "+reason, append([]any{"client", who}, args...)...)
+}
+
+// mayTell bounds what is logged: who makes up clients makes up lines. The caller holds mu.
+func (r *refusals) mayTell() bool {
+	if now := time.Now(); now.Sub(r.began) >= time.Minute {
+		r.began, r.lines = now, 0
+	}
+	if r.lines++; r.lines == maxLines {
+		r.log.Warn("local broker: more than this is refused; it is counted, and not logged for a minute")
+	}
+	return r.lines < maxLines
 }
 
 func (r *refusals) count() int64 {

@@ -309,6 +309,7 @@ func (f *forward) incoming(ctx context.Context, s *bridge.Session, m bridge.Mess
 		return
 	}
 	f.g.brought(message{topic: local, payload: m.Payload, retain: rule.Retain.Flag(m.Retain), from: f.cfg.Name}, m.QoS)
+	f.g.side().pace(ctx)
 }
 
 // contradict says online again when somebody else's message, the late will of an earlier

@@ -28,7 +28,10 @@ type lan struct {
 	link *link
 	mark *mark
 
-	again   chan struct{} // holds one: a broker that was away has everything to hear again
+	live    atomic.Pointer[<-chan message] // what is to be published there, while it is open
+	taking  restraint                      // of the bridges, with live
+	giving  restraint                      // of ours, with the side
+	again   chan struct{}                  // holds one: a broker that was away has everything to hear again
 	forged  forgeries
 	inside  atomic.Pointer[local.Broker] // while there is one
 	figures atomic.Pointer[local.Stats]
@@ -39,6 +42,7 @@ type lan struct {
 // side is what both kinds can do.
 type side interface {
 	Publish(topic string, payload []byte, retain bool) error
+	Room() bool
 	Status() local.Status
 	Stats() local.Stats
 	Close() error
@@ -76,6 +80,8 @@ func (l *lan) once(ctx context.Context, up func(...any)) error {
 	reread := l.watchFiles(s)
 	live, stop := l.g.hub.listenBut("#", lanName)
 	defer stop()
+	l.live.Store(&live)
+	defer l.live.Store(nil)
 	look := time.NewTicker(time.Second)
 	defer look.Stop()
 	l.say(s, "online", "started")
@@ -88,6 +94,7 @@ func (l *lan) once(ctx context.Context, up func(...any)) error {
 		select {
 		case m := <-live:
 			if !m.retain { // what is retained is a state
+				l.giving.wait(ctx, s.Room)
 				s.Publish(m.topic, m.payload, m.retain) // what it cannot take it counts in its Stats
 			}
 		case <-more:
@@ -103,6 +110,46 @@ func (l *lan) once(ctx context.Context, up func(...any)) error {
 		case <-ctx.Done():
 			l.say(s, "offline", "stopped")
 			return ctx.Err()
+		}
+	}
+}
+
+// pace has a bridge that brings much wait for the LAN side: the remote broker keeps what is not yet taken, and nobody says again
+// what is dropped here.
+func (l *lan) pace(ctx context.Context) {
+	if l == nil {
+		return
+	}
+	if live := l.live.Load(); live != nil {
+		l.taking.wait(ctx, func() bool { return len(*live) < cap(*live)/2 })
+	}
+}
+
+// restraint waits for something that has no room: a second, and then none until it has.
+type restraint struct{ lost atomic.Bool }
+
+func (p *restraint) wait(ctx context.Context, room func() bool) {
+	if room() {
+		p.lost.Store(false)
+		return
+	}
+	if p.lost.Load() {
+		return
+	}
+	look, limit := time.NewTicker(2*time.Millisecond), time.NewTimer(time.Second)
+	defer look.Stop()
+	defer limit.Stop()
+	for {
+		select {
+		case <-look.C:
+			if room() {
+				return
+			}
+		case <-limit.C:
+			p.lost.Store(true)
+			return
+		case <-ctx.Done():
+			return
 		}
 	}
 }

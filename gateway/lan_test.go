@@ -55,3 +55,40 @@ func TestLocalMessageIsDurable(t *testing.T) {
 		}
 	})
 }
+
+// TestBringing: a bridge that brings more than the LAN side takes waits for it, a second at most, and no more until it takes
+// something: its commands come by the same way.
+func TestBringing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var none *lan
+		none.pace(t.Context())
+		l := &lan{}
+		took := func() time.Duration {
+			start := time.Now()
+			l.pace(t.Context())
+			return time.Since(start)
+		}
+		ch := make(chan message, 4)
+		var live <-chan message = ch
+		l.live.Store(&live)
+		ch <- message{}
+		if d := took(); d != 0 {
+			t.Errorf("waited %v with room", d)
+		}
+		ch <- message{}
+		time.AfterFunc(99*time.Millisecond, func() { <-ch })
+		if d := took(); d != 100*time.Millisecond {
+			t.Errorf("waited %v for room", d)
+		}
+		ch <- message{}
+		if a, b := took(), took(); a != time.Second || b != 0 {
+			t.Errorf("waited %v, then %v in vain", a, b)
+		}
+		<-ch
+		took()
+		ch <- message{}
+		if d := took(); d != time.Second {
+			t.Errorf("waited %v once more", d)
+		}
+	})
+}

@@ -21,6 +21,7 @@ type fakeSide struct {
 }
 
 func (f *fakeSide) Status() local.Status { return f.st }
+func (f *fakeSide) Room() bool           { return true }
 func (f *fakeSide) Publish(topic string, payload []byte, retain bool) error {
 	if !f.st.Up {
 		return errors.New("away")

@@ -101,6 +101,9 @@ func (c *Client) Publish(topic string, payload []byte, retain bool) error {
 	return c.out.put(topic, payload, retain)
 }
 
+// Room reports whether there is much room in the queue of Publish, or no use in waiting for it.
+func (c *Client) Room() bool { return !c.up.Load() || c.out.room() }
+
 // Status returns whether there is a connection, and if not, why.
 func (c *Client) Status() Status {
 	c.mu.Lock()

@@ -53,6 +53,9 @@ func (o *outbox) put(topic string, payload []byte, retain bool) error {
 	}
 }
 
+// room reports whether there is much of it.
+func (o *outbox) room() bool { return len(o.queue) < outboxLength/2 && o.bytes.Load() < outboxBytes/2 }
+
 func (o *outbox) full(payload []byte) error {
 	o.bytes.Add(-int64(len(payload)))
 	o.dropped.Add(1)

@@ -17,6 +17,9 @@ func (b *Broker) Publish(topic string, payload []byte, retain bool) error {
 	return b.out.put(topic, payload, retain)
 }
 
+// Room reports whether there is much room in the queue of Publish.
+func (b *Broker) Room() bool { return b.out.room() }
+
 // publishLoop ends when the queue is closed and empty.
 func (b *Broker) publishLoop() {
 	for m := range b.out.queue {

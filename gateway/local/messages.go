@@ -136,6 +136,9 @@ func (h *hook) OnACLCheck(cl *mqtt.Client, topic string, writing bool) bool {
 	if !h.b.access.Load().acl.allows(h.b.userOf(cl), cl.ID, topic, read) {
 		return false
 	}
+	if c != nil && !c.subscribing.Load() && cl.State.Inflight.Len() >= h.b.opt.MaxQueue { // the server leaves out what has QoS > 0, and counts it
+		h.b.refusals.add(cl.ID, "it does not acknowledge; messages with QoS > 0 for it are left out", "limit", h.b.opt.MaxQueue)
+	}
 	if s := h.b.saying.Load(); c != nil && !c.subscribing.Load() && s != nil && s.topic == topic {
 		c.due.Store(s.order)
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 )
@@ -77,5 +78,21 @@ func TestLongSessionFile(t *testing.T) {
 	}
 	if got := s.load(); len(got) != 2 || len(got[0].Messages[0].Payload) != 3<<20 || got[1].ID != "b" {
 		t.Errorf("%d sessions read", len(got))
+	}
+}
+
+// Who does not acknowledge is told of, once.
+func TestNotAcknowledged(t *testing.T) {
+	log := &logBuffer{}
+	b := startBroker(t, Options{MaxQueue: 2, Log: log.logger()})
+	codes(t, sleeper(t, b, "c"), "a")
+	for range 5 {
+		if err := b.Publish("a", []byte("x"), false); err != nil {
+			t.Fatal(err)
+		}
+	}
+	eventually(t, "three are left out", func() bool { return b.Stats().Slow == 3 })
+	if n := strings.Count(log.String(), "it does not acknowledge"); n != 1 {
+		t.Errorf("told %d times: %s", n, log)
 	}
 }

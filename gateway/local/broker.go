@@ -247,9 +247,7 @@ func (b *Broker) close() {
 		defer close(ended)
 		b.loops.Wait()
 		b.waitSaid(conns)
-		for _, c := range conns {
-			b.disconnect(c, packets.ErrServerShuttingDown, errShutDown)
-		}
+		b.dismiss(conns)
 		b.wg.Wait()
 		b.sessions.touch()
 		b.sessions.write(b.snapshot)

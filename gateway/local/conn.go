@@ -75,6 +75,7 @@ type conn struct {
 	behind atomic.Bool // what waits is in the file of sessions, though the client is here
 
 	refused     atomic.Bool  // nothing of what it still sends is processed
+	leaving     atomic.Bool  // nothing more is written, and what is read is dropped, see goodbye
 	flowing     atomic.Bool  // acknowledgements are read: window holds
 	waiting     atomic.Int64 // bytes to be written
 	subscribing atomic.Bool  // OnACLCheck is about a subscription
@@ -104,6 +105,9 @@ func isLoopback(a net.Addr) bool {
 
 func (c *conn) Read(p []byte) (int, error) {
 	n, err := c.inner.Read(p)
+	for err == nil && c.leaving.Load() {
+		n, err = c.inner.Read(p)
+	}
 	if n > 0 && !c.connected {
 		if e := c.checkHead(p[:n]); e != nil {
 			return 0, e
@@ -141,6 +145,9 @@ func (c *conn) Write(p []byte) (int, error) {
 	defer c.mu.Unlock()
 	if c.closed {
 		return 0, net.ErrClosed
+	}
+	if c.leaving.Load() {
+		return len(p), nil
 	}
 	if cl := c.served.Load(); len(p) > 0 && p[0]>>4 == 14 && cl != nil && cl.Properties.ProtocolVersion < 5 {
 		return len(p), nil
@@ -186,8 +193,11 @@ func (c *conn) flush() {
 	}
 	c.flushing = false
 	c.buf, c.spare = nil, nil
-	if c.closed {
+	switch {
+	case c.closed:
 		c.inner.Close()
+	case c.leaving.Load():
+		c.endWrites()
 	}
 	c.changed.Broadcast()
 }
@@ -316,6 +326,22 @@ func (c *conn) closeFor(cause error) error {
 func (c *conn) refuse(cause error) {
 	c.refused.Store(true)
 	_ = c.closeFor(cause)
+}
+
+// goodbye lets nothing more of the client through and, when what waits has been written, tells it that nothing more comes: it
+// reads that and closes the connection. Closed by us while it sends an acknowledgement, the connection is reset, and what the
+// client has not read of it may be gone. False: a connection that has no such half end.
+func (c *conn) goodbye() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.leaving.Store(true)
+	return c.flushing || c.endWrites()
+}
+
+// endWrites closes the connection for writing. The caller holds mu.
+func (c *conn) endWrites() bool {
+	half, ok := c.inner.(interface{ CloseWrite() error })
+	return ok && half.CloseWrite() == nil
 }
 
 func (c *conn) why() error {

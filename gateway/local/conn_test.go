@@ -1,6 +1,8 @@
 package local
 
 import (
+	"bufio"
+	"bytes"
 	"encoding/binary"
 	"io"
 	"net"
@@ -62,4 +64,38 @@ func TestAcknowledgementGoesAtOnce(t *testing.T) {
 			t.Fatal(p, want, err)
 		}
 	}
+}
+
+// A broker that ends lets its clients read to the end, and answer it: a client whose connection is reset while it sends an
+// acknowledgement throws away what it has not read.
+func TestGoodbye(t *testing.T) {
+	t.Parallel()
+	b := startBroker(t, Options{})
+	c := raw(t, b)
+	in := bufio.NewReader(c)
+	exchange := func(packet []byte, answer int) {
+		t.Helper()
+		if _, err := c.Write(packet); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.ReadFull(in, make([]byte, answer)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	exchange(connectPacket("here", true), 4)
+	exchange([]byte("\x82\x06\x00\x01\x00\x01#\x01"), 5)
+	b.Publish("gateway/status", []byte("offline"), false)
+	closed := make(chan struct{})
+	go func() { defer close(closed); b.Close() }()
+	last, err := io.ReadAll(in)
+	if err != nil || !bytes.Contains(last, []byte("offline")) {
+		t.Fatalf("%q, %v", last, err)
+	}
+	for range 3 {
+		if _, err := c.Write([]byte("\x40\x02\x00\x01")); err != nil {
+			t.Fatalf("it cannot acknowledge: %v", err)
+		}
+	}
+	c.Close()
+	<-closed
 }

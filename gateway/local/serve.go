@@ -258,8 +258,34 @@ func (b *Broker) takeOver(c *conn, id string) {
 
 // disconnect ends a connection; a client of MQTT 5 is told why.
 func (b *Broker) disconnect(c *conn, code packets.Code, cause error) {
+	b.tell(c, code)
+	c.refuse(cause)
+}
+
+func (b *Broker) tell(c *conn, code packets.Code) {
 	if cl := c.served.Load(); cl != nil && cl.Properties.ProtocolVersion == 5 {
 		_ = cl.WritePacket(packets.Packet{FixedHeader: packets.FixedHeader{Type: packets.Disconnect}, ReasonCode: code.Code})
 	}
-	c.refuse(cause)
+}
+
+// dismiss ends connections because the broker does. Their clients have a moment to do it themselves.
+func (b *Broker) dismiss(conns []*conn) {
+	limit, end := context.WithTimeout(context.Background(), linger/2)
+	defer end()
+	going := conns[:0:0]
+	for _, c := range conns {
+		b.tell(c, packets.ErrServerShuttingDown)
+		if c.goodbye() {
+			going = append(going, c)
+		}
+	}
+	for _, c := range going {
+		select {
+		case <-c.done:
+		case <-limit.Done():
+		}
+	}
+	for _, c := range conns {
+		c.refuse(errShutDown)
+	}
 }

@@ -11,9 +11,10 @@ cd "$(dirname "$0")/.."
 small=()
 c=crypto/internal/fips140 m=github.com/meshgate/meshgate
 for p in net/... vendor/... crypto/tls/... crypto/x509/... crypto/{hpke,rsa,ecdsa,ecdh,ed25519} $c/{rsa,ecdsa,ecdh,ed25519} \
-	math/big encoding/asn1 encoding/json regexp/... text/... archive/tar fmt log/... reflect os/... io/fs path/... unicode/... golang.org/... \
+	math/big encoding/{asn1,json,hex,base64,pem,csv} regexp/... text/... archive/tar compress/... mime/... container/... sort flag \
+	errors context fmt log/... reflect os/... io/fs path/... unicode/... golang.org/... \
 	go.yaml.in/... periph.io/... go.bug.st/... github.com/{spf13,kardianos,eclipse,mochi-mqtt,coder,gorilla,creack}/... \
-	$m/cmd/... $m/gateway/{config,control} $m/gpio $m/smartmesh/sim; do
+	$m/cmd/... $m/gateway/{config,control,console} $m/gpio $m/smartmesh/sim; do
 	small+=("-gcflags=$p=-l")
 done
 CGO_ENABLED=0 go build -trimpath -tags nethttpomithttp2 "${small[@]}" \

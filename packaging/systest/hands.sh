@@ -189,8 +189,10 @@ sed -E '/^(ExecStartPre|ExecReload|Restart|RestartSec|WatchdogSec|NotifyAccess|S
 grep -q '^ExecStopPost=/bin/sh' /run/systemd/system/reference.service || fail 'the unit has no ExecStopPost'
 systemctl daemon-reload
 lamp_off() { took=$(ms_between kill 0) && [ -n "$took" ]; }
+sandboxed() { [[ $(cat /proc/"$1"/comm) != '('* ]]; }
 kill_unit() { # UNIT : $took is the milliseconds to the lamp's off
 	local pid; pid=$(systemctl show -P MainPID "$1"); [ "$pid" != 0 ] || fail "$1 does not run"
+	soon "$1 is in its sandbox" sandboxed "$pid" # until then it is the service manager's own process, in brackets
 	echo kill >$trace/trace_marker; kill -9 "$pid"
 	soon "the lamp is off after kill -9 of $1" lamp_off
 }

@@ -14,8 +14,13 @@
 //	data that its host's TCP does not acknowledge             20 s (TCP_USER_TIMEOUT, Linux)
 //	data that does not leave this host                        10 s for 8 KiB
 //	a PUBLISH without its PUBACK                              Config.AckTimeout, 30 s
-//	a PINGREQ, sent after Config.Keepalive, not answered      10 s
+//	a PINGREQ, sent when a way is quiet for Config.Keepalive  10 s
 //
-// Between the connection and the MQTT client stand two filters. wire takes what the client writes without ever making it
-// wait; Inbound hands the client only packets that it can bear, whatever the broker sends.
+// The MQTT client logs in, subscribes and receives. Between it and the connection stand two filters: wire takes what is to be
+// sent without ever making anybody wait; Inbound hands the client only packets that it can bear, whatever the broker sends.
+// What is published goes past the client: into wire as a packet, and its acknowledgement from Inbound to the receipt, which
+// outbox keeps.
+//
+//	Publish ──► outbox: identifier ──► wire ──► connection
+//	Receipt ◄── outbox: receipt    ◄── Inbound ◄── PUBACK, or PUBREC and PUBCOMP
 package bridge

@@ -59,9 +59,12 @@ type Inbound struct {
 	pulsed  time.Time // of the last PINGRESP put in, or the begin of the skip
 	born    time.Time
 	skipped atomic.Int64 // when a skip last made progress, nanoseconds after born; 0: never
+	heard   atomic.Int64 // when something came last, nanoseconds after born
 	pinged  atomic.Int64 // when the first PINGREQ went out that was not answered yet, nanoseconds after born; 0: none
 	long    atomic.Int64 // PUBLISH packets that were too long
 	err     error
+
+	answered func(kind byte, id uint16) // takes PUBACK, PUBREC and PUBCOMP; nil: they are handed on
 }
 
 // NewInbound reads from r, which is asked for nothing before the first Read.
@@ -72,7 +75,23 @@ func NewInbound(r io.Reader) *Inbound {
 }
 
 func newInbound(r io.Reader, mark []byte) *Inbound {
-	return &Inbound{r: bufio.NewReader(r), mark: mark, first: true, born: time.Now()}
+	in := &Inbound{mark: mark, first: true, born: time.Now()}
+	in.r = bufio.NewReader(ear{r, in})
+	return in
+}
+
+// ear notes when something comes.
+type ear struct {
+	io.Reader
+	in *Inbound
+}
+
+func (e ear) Read(p []byte) (int, error) {
+	n, err := e.Reader.Read(p)
+	if n > 0 {
+		e.in.heard.Store(int64(time.Since(e.in.born)))
+	}
+	return n, err
 }
 
 // Truncated reports whether a payload stands for one that was too long.
@@ -161,11 +180,27 @@ func (in *Inbound) next() error {
 	if length != want {
 		return protocolError("packet of type %d with %d bytes instead of %d", kind, length, want)
 	}
-	if kind == typePingresp {
+	switch kind {
+	case typePingresp:
 		in.pinged.Store(0)
+	case typePuback, typePubrec, typePubcomp:
+		if in.answered != nil {
+			return in.answer(kind)
+		}
 	}
 	in.ready, in.pass = appendHead(in.head[:0], head, length), length
 	return nil
+}
+
+// answer takes what answers a PUBLISH.
+func (in *Inbound) answer(kind byte) error {
+	id, err := in.r.Peek(2)
+	if err != nil {
+		return unexpected(err)
+	}
+	in.answered(kind, binary.BigEndian.Uint16(id))
+	_, err = in.r.Discard(2)
+	return err
 }
 
 // connack reads the answer to CONNECT; a refusal is returned as such.

@@ -13,7 +13,10 @@ import (
 	"github.com/eclipse/paho.mqtt.golang/packets"
 )
 
-var disconnect = []byte{14 << 4, 0}
+var (
+	disconnect = []byte{14 << 4, 0}
+	pingreq    = []byte{typePingreq << 4, 0}
+)
 
 // open gives the client its connection.
 func (s *Session) open(*url.URL, mqtt.ClientOptions) (net.Conn, error) { return s.wire, nil }
@@ -28,10 +31,11 @@ func (s *Session) fail(err error) {
 		close(s.dead)
 	}
 	s.mu.Unlock()
+	s.outbox.end()
 	s.wire.Close()
 }
 
-// settle returns when nobody gives packets to the client any more, after fail. The client is told of the end only then: one
+// settle returns when nobody publishes or gives packets to the client any more, after fail. The client is told of the end only then: one
 // that has ended leaves who gives it a packet waiting until a timeout.
 func (s *Session) settle() {
 	s.turn <- struct{}{}
@@ -44,10 +48,10 @@ func (s *Session) lost(_ mqtt.Client, err error) {
 	close(s.gone)
 }
 
-// run waits for the end, and looks for messages that are not acknowledged.
+// run waits for the end, keeps the connection alive, and looks for messages that are not acknowledged.
 func (s *Session) run() {
 	defer close(s.done)
-	tick := time.NewTicker(max(min(s.cfg.AckTimeout, pingTimeout)/4, time.Millisecond))
+	tick := time.NewTicker(max(min(s.cfg.AckTimeout, pingTimeout, s.cfg.Keepalive)/4, time.Millisecond))
 	defer tick.Stop()
 	for alive := true; alive; {
 		select {
@@ -55,6 +59,7 @@ func (s *Session) run() {
 			if n := s.overdue(); n > 0 {
 				s.fail(fmt.Errorf("%w: %d, the oldest sent %v ago", ErrNoAck, n, s.cfg.AckTimeout))
 			}
+			s.wire.ping(s.cfg.Keepalive)
 			if s.wire.silent() >= pingTimeout {
 				s.fail(fmt.Errorf("%w: a ping, %v ago", ErrSilent, pingTimeout))
 			}
@@ -70,23 +75,11 @@ func (s *Session) run() {
 // overdue returns how many messages wait for an acknowledgement, when the first has waited too long. The time that a
 // payload took to be skipped, behind which acknowledgements queue, does not count.
 func (s *Session) overdue() int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.inflight = trim(s.inflight)
-	if len(s.inflight) == 0 {
+	waiting := s.outbox.waiting()
+	if len(waiting) == 0 || min(time.Since(waiting[0].at), s.wire.in.sinceSkip()) < s.cfg.AckTimeout {
 		return 0
 	}
-	waited := time.Since(s.inflight[0].at)
-	if waited = min(waited, s.wire.in.sinceSkip()); waited < s.cfg.AckTimeout {
-		return 0
-	}
-	n := 0
-	for _, p := range s.inflight {
-		if !p.isDone() {
-			n++
-		}
-	}
-	return n
+	return len(waiting)
 }
 
 // reason returns why the session ended; err when that is not known.
@@ -149,21 +142,13 @@ func (s *Session) Close(ctx context.Context) error {
 
 // flush waits for acknowledgements, and returns how many are missing.
 func (s *Session) flush(ctx context.Context) int {
-	s.mu.Lock()
-	waiting := s.inflight
-	s.mu.Unlock()
-	unacked := 0
-	for _, p := range waiting {
+	for _, r := range s.outbox.waiting() {
 		select {
-		case <-p.Done():
-		case <-s.dead:
+		case <-r.done:
 		case <-ctx.Done():
 		}
-		if !p.isDone() {
-			unacked++
-		}
 	}
-	return unacked
+	return len(s.outbox.waiting())
 }
 
 func closed(c <-chan struct{}) bool {

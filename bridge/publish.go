@@ -1,15 +1,11 @@
 package bridge
 
 import (
-	"bytes"
 	"context"
-	"errors"
+	"encoding/binary"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
-
-	mqtt "github.com/eclipse/paho.mqtt.golang"
 )
 
 const (
@@ -17,39 +13,16 @@ const (
 	maxTopics = 1000      // remembered of those published to
 )
 
-// Receipt tells what became of a publish.
-type Receipt interface {
-	Done() <-chan struct{} // closed when the broker has acknowledged the message, or when the session has ended
-	Err() error            // after Done: nil when acknowledged; for QoS 0, when sent
-}
+var (
+	errTooMany = fmt.Errorf("bridge: publish: %d messages are not acknowledged yet", maxOpen)
+	already    = make(chan struct{}) // closed
+)
 
-// sent is a publish that may not be acknowledged yet.
-type sent struct {
-	*receipt
-	at time.Time
-}
-
-// receipt is a client's token. The client ends it when the acknowledgement comes, or with the session: nothing is given to
-// a client that has ended (see settle), which would leave it open.
-type receipt struct {
-	mqtt.Token
-	s *Session
-}
-
-func (r *receipt) Err() error {
-	if err := r.Error(); err != nil {
-		return fmt.Errorf("bridge: not acknowledged: %w", r.s.reason(err))
-	}
-	return nil
-}
-
-func (r *receipt) isDone() bool {
-	return closed(r.Done())
-}
+func init() { close(already) }
 
 // Publish gives m to the connection and returns its receipt. The payload is copied. It waits while more than 32 KiB wait
-// to be sent; how many messages may be unacknowledged is the caller's to limit (MQTT has 65535 identifiers). With an error,
-// nothing was sent, or the session has ended. Safe for concurrent use; messages leave in the order that calls return.
+// to be sent; how many messages may be unacknowledged is the caller's to limit, 32768 is an error. With an error, nothing
+// was sent, or the session has ended. Safe for concurrent use; messages leave in the order that calls return.
 func (s *Session) Publish(ctx context.Context, m Message) (Receipt, error) {
 	if m.QoS > 2 || len(m.Payload) > maxBody-len(m.Topic)-4 {
 		return nil, fmt.Errorf("bridge: publish: %s with qos %d and %d bytes; MQTT has qos 0 to 2 and 256 MiB", m.Topic, m.QoS, len(m.Payload))
@@ -77,22 +50,47 @@ func (s *Session) Publish(ctx context.Context, m Message) (Receipt, error) {
 	if returns {
 		s.echoes.note(m)
 	}
-	r := &receipt{s.client.Publish(m.Topic, m.QoS, m.Retain, bytes.Clone(m.Payload)), s}
-	if m.QoS == 0 {
-		select {
-		case <-r.Done():
-		case <-s.dead:
-			return nil, s.lostError()
+	return s.send(m)
+}
+
+// send is Publish without what it waits for and checks. The caller has the turn.
+func (s *Session) send(m Message) (Receipt, error) {
+	r := &receipt{s: s, qos: m.QoS, at: time.Now(), done: already}
+	var id uint16
+	if m.QoS > 0 {
+		r.done = make(chan struct{})
+		if id = s.outbox.add(r); id == 0 {
+			return nil, errTooMany
 		}
 	}
-	if r.isDone() && r.Error() != nil {
-		return nil, s.unsent(r.Error())
-	}
+	s.wire.put(func(buf []byte) []byte { return appendPublish(buf, m, id) })
 	s.published.Add(1)
-	if m.QoS > 0 {
-		s.note(r)
-	}
 	return r, nil
+}
+
+// appendPublish appends a PUBLISH (MQTT 3.1.1 section 3.3): type, QoS and retain in a byte, the remaining length, the topic
+// behind its length in two bytes, the identifier unless QoS is 0, the payload.
+func appendPublish(dst []byte, m Message, id uint16) []byte {
+	head, length := byte(typePublish<<4)|m.QoS<<1, 2+len(m.Topic)+len(m.Payload)
+	if m.Retain {
+		head |= 1
+	}
+	if m.QoS > 0 {
+		length += 2
+	}
+	dst = appendHead(dst, head, length)
+	dst = append(binary.BigEndian.AppendUint16(dst, uint16(len(m.Topic))), m.Topic...)
+	if m.QoS > 0 {
+		dst = binary.BigEndian.AppendUint16(dst, id)
+	}
+	return append(dst, m.Payload...)
+}
+
+// answered takes the broker's answer to a PUBLISH: PUBACK, or PUBREC and then PUBCOMP.
+func (s *Session) answered(kind byte, id uint16) {
+	if s.outbox.answered(kind, id) {
+		s.wire.put(func(buf []byte) []byte { return binary.BigEndian.AppendUint16(append(buf, typePubrel<<4|2, 2), id) })
+	}
 }
 
 // returns reports whether the broker sends back what is published to topic; an error when nothing can be. The caller has
@@ -139,38 +137,4 @@ func (s *Session) over(ctx context.Context) error {
 		return fmt.Errorf("bridge: publish: %w", context.Cause(ctx))
 	}
 	return nil
-}
-
-// unsent is the error for a message that the client did not take.
-func (s *Session) unsent(err error) error {
-	if strings.Contains(err.Error(), "no message IDs") {
-		return errors.New("bridge: publish: 65535 messages are not acknowledged yet")
-	}
-	s.fail(err)
-	return s.lostError()
-}
-
-// note remembers an unacknowledged message, and forgets those that are no longer.
-func (s *Session) note(r *receipt) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.inflight = append(trim(s.inflight), sent{r, time.Now()})
-}
-
-// trim returns q from its first unacknowledged message on, and without the others too when they are many.
-func trim(q []sent) []sent {
-	for len(q) > 0 && q[0].isDone() {
-		q[0] = sent{}
-		q = q[1:]
-	}
-	if len(q) < 1024 || len(q) < cap(q) {
-		return q
-	}
-	alive := make([]sent, 0, len(q)/2)
-	for _, p := range q {
-		if !p.isDone() {
-			alive = append(alive, p)
-		}
-	}
-	return alive
 }

@@ -39,17 +39,17 @@ type Session struct {
 	started  time.Time
 	messages chan Message
 	full     bool            // the last message did not fit; only the client's dispatcher uses it
-	turn     chan struct{}   // holds one while somebody gives a packet to the client
+	turn     chan struct{}   // holds one while somebody publishes, or gives a packet to the client
 	topics   map[string]bool // that can be published to: whether what is comes back; guarded by the turn
 	closing  chan struct{}   // closed when Close begins
 	dead     chan struct{}   // closed with err
 	gone     chan struct{}   // closed when the client's goroutines have ended
 	done     chan struct{}   // closed when everything has ended
+	outbox   outbox
 
-	mu       sync.Mutex
-	err      error // why it ended
-	clean    bool  // DISCONNECT was sent: whatever ends the connection now is no error
-	inflight []sent
+	mu    sync.Mutex
+	err   error // why it ended
+	clean bool  // DISCONNECT was sent: whatever ends the connection now is no error
 
 	published, received, dropped atomic.Int64
 }
@@ -98,7 +98,9 @@ func newSession(cfg Config, log *slog.Logger, l *line) *Session {
 		turn:     make(chan struct{}, 1), closing: make(chan struct{}),
 		dead: make(chan struct{}), gone: make(chan struct{}), done: make(chan struct{}),
 	}
-	s.wire = newWire(l.Conn, l.raw, NewInbound(l.Conn), s.fail, s.settle)
+	in := NewInbound(l.Conn)
+	in.answered = s.answered
+	s.wire = newWire(l.Conn, l.raw, in, s.fail, s.settle)
 	return s
 }
 
@@ -117,8 +119,8 @@ func (s *Session) login(ctx context.Context, password string) error {
 	return nil
 }
 
-// options are those of a client that lives for one connection and keeps nothing: its tokens tell the truth then. Messages
-// are dispatched in order, one handler at a time, as two commands for one lamp must not overtake each other; the handler
+// options are those of a client that lives for one connection and keeps nothing. It logs in, subscribes and takes what comes;
+// what we publish goes past it, see outbox. Messages are dispatched in order, one handler at a time, as two commands for one lamp must not overtake each other; the handler
 // does not block.
 func (s *Session) options(password string) *mqtt.ClientOptions {
 	o := mqtt.NewClientOptions().

@@ -1,11 +1,13 @@
 package bridge
 
 import (
+	"bytes"
 	"errors"
 	"io"
 	"net"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -29,6 +31,8 @@ type wire struct {
 	net.Conn
 	raw net.Conn // what Conn runs on; closing it does not wait for anybody
 	in  *Inbound
+
+	sent atomic.Int64 // when something was last, nanoseconds after in.born
 
 	fail   func(error) // told the first error
 	settle func()      // waited for before the client is told
@@ -74,19 +78,34 @@ func (w *wire) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// Write collects p. What comes after the end is dropped without an error.
+// Write takes a packet of the client. Its PINGREQ is dropped: it does not know what goes past it, and would send one all
+// the time; see ping.
 func (w *wire) Write(p []byte) (int, error) {
+	if !bytes.Equal(p, pingreq) {
+		w.put(func(buf []byte) []byte { return append(buf, p...) })
+	}
+	return len(p), nil
+}
+
+// put collects what add appends. What comes after the end is dropped.
+func (w *wire) put(add func([]byte) []byte) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.err != nil {
-		return len(p), nil
+	if w.err == nil {
+		w.buf = add(w.buf)
+		signal(w.wake)
 	}
-	if len(p) > 0 && p[0] == typePingreq<<4 {
-		w.in.pinged.CompareAndSwap(0, int64(time.Since(w.in.born)))
+}
+
+// ping asks the broker for a sign of life when nothing was sent for so long, or nothing came and it is not asked yet.
+func (w *wire) ping(after time.Duration) {
+	now := time.Since(w.in.born)
+	quiet := now - time.Duration(w.sent.Load())
+	deaf := now - time.Duration(w.in.heard.Load())
+	if w.waiting() == 0 && (quiet >= after || deaf >= after && w.in.pinged.Load() == 0) {
+		w.in.pinged.CompareAndSwap(0, int64(now))
+		w.put(func(buf []byte) []byte { return append(buf, pingreq...) })
 	}
-	w.buf = append(w.buf, p...)
-	signal(w.wake)
-	return len(p), nil
 }
 
 // silent returns for how long a ping has not been answered. The time that a payload took to be skipped does not count.
@@ -180,6 +199,7 @@ func (w *wire) send(batch []byte) error {
 		}
 		batch = batch[n:]
 	}
+	w.sent.Store(int64(time.Since(w.in.born)))
 	return nil
 }
 
@@ -208,7 +228,7 @@ func (w *wire) close(err error) error {
 // finish sends last after all that was collected, and waits until the other side has closed the connection, or limit: a
 // connection closed at once, with bytes unread, is reset, and last with it.
 func (w *wire) finish(last []byte, limit time.Duration) {
-	w.Write(last) // never fails
+	w.put(func(buf []byte) []byte { return append(buf, last...) })
 	timer := time.NewTimer(limit)
 	defer timer.Stop()
 	select {

@@ -179,29 +179,31 @@ func (f *forward) mayCarry(topic string) bool {
 	})
 }
 
-// acknowledged moves the cursor with the PUBACKs: at once, but in one go for those that have come
-// together. After the first failure it only drains.
+// acknowledged moves the cursor with the PUBACKs, in one go for those of a few flights: an eighth of those that are on their
+// way, so that each step costs few wake-ups when there are many, and a single record waits for no other. After the first
+// failure it only drains.
 func (f *forward) acknowledged(l lane, sent <-chan flight) error {
 	var first error
 	var seqs []uint64
+	group := make([]flight, 0, l.window)
 	for fl := range sent {
-		select {
-		case <-fl.receipt.Done():
-		default:
-			seqs = f.delivered(seqs)
+		group = append(group[:0], fl)
+		for range len(sent) / 8 {
+			group = append(group, <-sent)
+		}
+		<-group[len(group)-1].receipt.Done() // the last, so as to be woken once
+		for _, fl := range group {
 			<-fl.receipt.Done()
+			if err := fl.receipt.Err(); err != nil {
+				first = errors.Join(first, err)
+				continue
+			}
+			l.pace.left(fl.size, time.Since(fl.sent))
+			f.park.arrived(fl.key)
+			seqs = append(seqs, fl.seq)
 		}
-		if err := fl.receipt.Err(); err != nil {
-			first = errors.Join(first, err)
-			continue
-		}
-		l.pace.left(fl.size, time.Since(fl.sent))
-		f.park.arrived(fl.key)
-		if seqs = append(seqs, fl.seq); len(seqs) >= ackBatch || len(sent) == 0 {
-			seqs = f.delivered(seqs)
-		}
+		seqs = f.delivered(seqs)
 	}
-	f.delivered(seqs)
 	return first
 }
 

@@ -93,6 +93,7 @@ type Broker struct {
 	out      outbox
 	order    atomic.Int64 // numbers messages, see hook.OnPublish
 	saying   atomic.Pointer[saying]
+	passedOn atomic.Bool // a message has gone to a subscriber, see hook.OnPublished
 	queues   queues
 	levels   levels
 	waiters  waiters

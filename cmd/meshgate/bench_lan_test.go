@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -91,10 +92,45 @@ func rate(b *testing.B, addr, topic string, clients, n int) float64 {
 	return float64(clients*n) / time.Since(began).Seconds()
 }
 
+// leastEnv has the test binary be the least server that acknowledges after the disk, at the address that it names.
+const leastEnv = "MESHGATE_TEST_LEAST"
+
+// leastServer reads packets from one client after the other, commits each PUBLISH and answers it, and knows nothing else of
+// MQTT: what is left of the disk's speed behind a socket, whatever the broker.
+func leastServer(address string) {
+	dir, err := os.MkdirTemp("", "least")
+	sp, _ := spool.Open(dir, spool.Options{MaxSize: 256 << 20, Readers: []string{"cloud"}})
+	l, _ := net.Listen("tcp", address)
+	fmt.Println("ready")
+	for err == nil {
+		var conn net.Conn
+		if conn, err = l.Accept(); err != nil {
+			break
+		}
+		packet := make([]byte, 256)
+		for {
+			n, err := conn.Read(packet)
+			if err != nil {
+				break
+			}
+			answer := []byte{0x20, 2, 0, 0}
+			if packet[0]>>4 == 3 {
+				if _, err := sp.AppendDurable(spool.Record{Kind: 1, Topic: "dev/0", Payload: packet[:n]}); err != nil {
+					break
+				}
+				answer = []byte{0x40, 2, 0, 1}
+			}
+			conn.Write(answer)
+		}
+		conn.Close()
+	}
+	os.Exit(1)
+}
+
 // BenchmarkPubackAfterDisk compares, in one run and on one disk, how many messages a second the local
 // broker takes with custody, by one client and by 32, with what the disk buffer alone can commit, with
-// what the same broker takes of messages that no bridge carries, and with Mosquitto, which acknowledges
-// what it has in memory.
+// the least server that does the same, with what the same broker takes of messages that no bridge
+// carries, and with Mosquitto, which acknowledges what it has in memory.
 func BenchmarkPubackAfterDisk(b *testing.B) {
 	port := freePort(b)
 	file, socket := site(b, "sim:?motes=1&period=60s&seed=1", 0, fmt.Sprintf("local: {listen: \"tcp://127.0.0.1:%d\"}\n"+
@@ -107,25 +143,33 @@ func BenchmarkPubackAfterDisk(b *testing.B) {
 		b.Fatal(err)
 	}
 	defer sp.Close()
+	least := fmt.Sprintf("127.0.0.1:%d", freePort(b))
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), leastEnv+"="+least, "TMPDIR="+b.TempDir())
+	startCmd(b, cmd).out.awaitLine(b, "ready")
 	const n, short = 500, 100
 	commits(b, sp, n) // so that both have their files
 	rate(b, lan, "dev", 1, n)
-	var alone, one, many, unkept []float64
+	rate(b, least, "dev", 1, n)
+	var alone, bare, one, many, unkept []float64
 	for b.Loop() { // taken in turn, for the disk has its moods
 		alone = append(alone, commits(b, sp, n))
+		bare = append(bare, rate(b, least, "dev", 1, n))
 		one = append(one, rate(b, lan, "dev", 1, n))
 		many = append(many, rate(b, lan, "dev", 32, short))
 		unkept = append(unkept, rate(b, lan, "other", 1, n))
 	}
 	b.StopTimer()
 	b.ReportMetric(median(alone), "spool/s")
+	b.ReportMetric(median(bare), "least/s")
 	b.ReportMetric(median(one), "lan/s")
 	b.ReportMetric(median(many), "lan-32/s")
 	b.ReportMetric(median(unkept), "lan-unkept/s")
 	b.ReportMetric(median(one)/median(alone), "one:spool")
+	b.ReportMetric(median(one)/median(bare), "one:least")
 	b.ReportMetric(median(many)/median(alone), "32:spool")
 	neighbour := freePort(b)
-	mosquitto(b, neighbour)
+	cloud(b, neighbour)
 	b.ReportMetric(rate(b, fmt.Sprintf("127.0.0.1:%d", neighbour), "dev", 1, n), "mosquitto/s")
 	b.ReportMetric(rate(b, fmt.Sprintf("127.0.0.1:%d", neighbour), "dev", 32, n), "mosquitto-32/s")
 }

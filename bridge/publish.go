@@ -13,12 +13,7 @@ const (
 	maxTopics = 1000      // remembered of those published to
 )
 
-var (
-	errTooMany = fmt.Errorf("bridge: publish: %d messages are not acknowledged yet", maxOpen)
-	already    = make(chan struct{}) // closed
-)
-
-func init() { close(already) }
+var errTooMany = fmt.Errorf("bridge: publish: %d messages are not acknowledged yet", maxOpen)
 
 // Publish gives m to the connection and returns its receipt. The payload is copied. It waits while more than 32 KiB wait
 // to be sent; how many messages may be unacknowledged is the caller's to limit, 32768 is an error. With an error, nothing
@@ -55,13 +50,12 @@ func (s *Session) Publish(ctx context.Context, m Message) (Receipt, error) {
 
 // send is Publish without what it waits for and checks. The caller has the turn.
 func (s *Session) send(m Message) (Receipt, error) {
-	r := &receipt{s: s, qos: m.QoS, at: time.Now(), done: already}
+	r := &receipt{s: s, qos: m.QoS, at: time.Now(), done: make(chan struct{})}
 	var id uint16
-	if m.QoS > 0 {
-		r.done = make(chan struct{})
-		if id = s.outbox.add(r); id == 0 {
-			return nil, errTooMany
-		}
+	if m.QoS == 0 {
+		close(r.done)
+	} else if id = s.outbox.add(r); id == 0 {
+		return nil, errTooMany
 	}
 	s.wire.put(func(buf []byte) []byte { return appendPublish(buf, m, id) })
 	s.published.Add(1)

@@ -10,14 +10,14 @@ import (
 // Render gives the local topic and the payload of a record, as a bridge would send it; historical
 // marks it as one that waited. The error is for a record of a later version, or a damaged one.
 func Render(r spool.Record, historical bool) (topic string, payload []byte, err error) {
-	m, err := render(r, historical)
+	m, err := render(nil, r, historical)
 	return m.topic, m.payload, err
 }
 
 // Carries tells whether a bridge carries a record, which it does not when it has brought it in itself, and as what.
 func Carries(b config.Bridge, r spool.Record) (remote string, qos byte, ok bool) {
 	if remote, qos, ok = b.Rules.Out(r.Topic); ok && r.Kind == kindMessage {
-		m, err := render(r, false)
+		m, err := render(nil, r, false)
 		ok = err == nil && m.from != b.Name
 	}
 	return remote, qos, ok

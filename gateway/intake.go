@@ -49,7 +49,7 @@ func (in *intake) keep(recs ...spool.Record) error {
 		if err == nil {
 			r.Seq = first + uint64(i)
 		}
-		m, bad := render(r, false)
+		m, bad := render(nil, r, false)
 		if bad != nil {
 			in.log.Error("a record of ours cannot be read", "error", bad)
 			continue

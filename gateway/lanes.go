@@ -33,6 +33,7 @@ type lane struct {
 	window     int
 	pace       *throttle // nil: none
 	routes     routes
+	room       []byte // for the payload of one message
 }
 
 // routes is where the rules send the topics that a lane has met.
@@ -72,8 +73,8 @@ func (f *forward) lanes() []lane {
 		tick = time.Tick(time.Second / time.Duration(f.cfg.BacklogRate))
 	}
 	backlog := func(ctx context.Context) (spool.Record, bool, error) { return f.nextBacklog(ctx, tick) }
-	return []lane{{next: f.nextLive, window: liveWindow, routes: routes{}},
-		{next: backlog, historical: true, window: backlogWindow, pace: newThrottle(), routes: routes{}}}
+	return []lane{{next: f.nextLive, window: liveWindow, routes: routes{}, room: make([]byte, 0, 512)},
+		{next: backlog, historical: true, window: backlogWindow, pace: newThrottle(), routes: routes{}, room: make([]byte, 0, 512)}}
 }
 
 func (f *forward) nextLive(ctx context.Context) (spool.Record, bool, error) {
@@ -159,7 +160,7 @@ func (f *forward) outgoing(r spool.Record, l lane) (bridge.Message, bool) {
 		return bridge.Message{}, false
 	}
 	f.g.dates.again(&r)
-	m, err := render(r, l.historical)
+	m, err := render(l.room[:0], r, l.historical)
 	if err != nil {
 		f.log.Error("left out", "error", err)
 		return bridge.Message{}, false

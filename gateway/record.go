@@ -56,7 +56,8 @@ func messageRecord(m message, qos byte) spool.Record {
 // render makes the local message of a record. A record of a kind that this version does not know,
 // or whose payload is not what its kind says, is an error: it was written by a newer meshgate or
 // damaged in a way that its check sum did not show. Historical marks what waited for a connection.
-func render(r spool.Record, historical bool) (message, error) {
+// The payload is made in room if it fits there, and may be the record's own.
+func render(room []byte, r spool.Record, historical bool) (message, error) {
 	m := message{topic: r.Topic, retain: r.Retain}
 	switch r.Kind {
 	case kindMessage:
@@ -69,15 +70,15 @@ func render(r spool.Record, historical bool) (message, error) {
 		if len(r.Payload) < 4 {
 			return m, unreadable(r)
 		}
-		m.payload = renderSample(r, historical)
+		m.payload = renderSample(room, r, historical)
 	case kindData:
-		m.payload = appendTail([]byte(`{"data":"`+hex.EncodeToString(r.Payload)+`"`), r, historical)
+		m.payload = appendTail(append(hex.AppendEncode(append(room, `{"data":"`...), r.Payload), '"'), r, historical)
 	case kindObject:
 		body, ok := bytes.CutSuffix(r.Payload, []byte("}"))
 		if !ok {
 			return m, unreadable(r)
 		}
-		m.payload = appendTail(bytes.Clone(body), r, historical)
+		m.payload = appendTail(append(room, body...), r, historical)
 	default:
 		return m, unreadable(r)
 	}
@@ -97,9 +98,8 @@ func bytesAt(b []byte, n int) (head, tail []byte, ok bool) {
 
 // renderSample writes {"time","value","unit","seq","time_quality","manager"}; temperatures are
 // kept in hundredths of a degree, analog values in millivolts, digital ones have no unit.
-func renderSample(r spool.Record, historical bool) []byte {
+func renderSample(b []byte, r spool.Record, historical bool) []byte {
 	raw := int32(binary.BigEndian.Uint32(r.Payload))
-	b := make([]byte, 0, 192)
 	b = append(b, `{"time":"`...)
 	b = r.Time.UTC().AppendFormat(b, timeFormat)
 	b = append(b, `","value":`...)

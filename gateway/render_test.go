@@ -39,7 +39,7 @@ func TestRender(t *testing.T) {
 	for _, tt := range tests {
 		r := tt.rec
 		r.Seq, r.Time, r.Synced = 9, at, true
-		m, err := render(r, false)
+		m, err := render(nil, r, false)
 		if tt.want == "" {
 			if err == nil {
 				t.Errorf("%s: a record that cannot be read was taken for %s", r.Payload, m.payload)
@@ -53,12 +53,12 @@ func TestRender(t *testing.T) {
 			t.Errorf("not JSON: %s", m.payload)
 		}
 	}
-	m, _ := render(messageRecord(message{topic: "lamp/1", payload: []byte("hi"), from: "cloud", retain: true}, 1), true)
+	m, _ := render(nil, messageRecord(message{topic: "lamp/1", payload: []byte("hi"), from: "cloud", retain: true}, 1), true)
 	if m.from != "cloud" || !m.retain || m.topic != "lamp/1" {
 		t.Errorf("got %+v", m)
 	}
 	unsynced := sampleRecord("mote/x/temperature", 1, "m")
-	if m, _ := render(unsynced, true); !json.Valid(m.payload) || !strings.HasSuffix(string(m.payload), `"time_quality":"unsynced","manager":"m","historical":true}`) {
+	if m, _ := render(nil, unsynced, true); !json.Valid(m.payload) || !strings.HasSuffix(string(m.payload), `"time_quality":"unsynced","manager":"m","historical":true}`) {
 		t.Errorf("got %s", m.payload)
 	}
 }
@@ -71,7 +71,7 @@ func TestRenderRefusesWhatItCannotRead(t *testing.T) {
 		{Kind: kindMessage, Payload: []byte{1, 5, 'a'}},
 		{Kind: kindObject, Payload: []byte("x")},
 	} {
-		if m, err := render(r, false); err == nil {
+		if m, err := render(nil, r, false); err == nil {
 			t.Errorf("kind %d, %q: got %s", r.Kind, r.Payload, m.payload)
 		}
 	}

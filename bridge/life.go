@@ -76,7 +76,7 @@ func (s *Session) run() {
 // payload took to be skipped, behind which acknowledgements queue, does not count.
 func (s *Session) overdue() int {
 	waiting := s.outbox.waiting()
-	if len(waiting) == 0 || min(time.Since(waiting[0].at), s.wire.in.sinceSkip()) < s.cfg.AckTimeout {
+	if len(waiting) == 0 || min(time.Since(s.started)-waiting[0].at, s.wire.in.sinceSkip()) < s.cfg.AckTimeout {
 		return 0
 	}
 	return len(waiting)
@@ -144,7 +144,7 @@ func (s *Session) Close(ctx context.Context) error {
 func (s *Session) flush(ctx context.Context) int {
 	for _, r := range s.outbox.waiting() {
 		select {
-		case <-r.done:
+		case <-r.Done():
 		case <-ctx.Done():
 		}
 	}

@@ -12,16 +12,18 @@ import (
 	"github.com/meshgate/meshgate/bridge/brokertest"
 )
 
-func open(o *outbox, qos byte) (*receipt, uint16) {
-	r := &receipt{qos: qos, done: make(chan struct{})}
-	return r, o.add(r)
+func open(s *Session, qos byte) (*receipt, uint16) {
+	r := &receipt{s: s, qos: qos}
+	return r, s.outbox.add(r)
 }
 
 // An answer completes the message that it belongs to, and nothing else completes one.
 func TestOutbox(t *testing.T) {
-	var o outbox
-	one, first := open(&o, 1)
-	two, second := open(&o, 2)
+	s := &Session{past: make(chan struct{})}
+	close(s.past)
+	o := &s.outbox
+	one, first := open(s, 1)
+	two, second := open(s, 2)
 	for _, a := range []struct {
 		kind    byte
 		id      uint16
@@ -31,31 +33,33 @@ func TestOutbox(t *testing.T) {
 		{typePubrec, first, false}, {typePubcomp, first, false}, {typePuback, second, false},
 		{typePubrec, second, true}, {typePubrec, second, true},
 	} {
-		if got := o.answered(a.kind, a.id); got != a.release || closed(one.done) || closed(two.done) {
-			t.Errorf("type %d for %x: release %v; done %v, %v", a.kind, a.id, got, closed(one.done), closed(two.done))
+		if got := o.answered(a.kind, a.id); got != a.release || closed(one.Done()) || closed(two.Done()) {
+			t.Errorf("type %d for %x: release %v; done %v, %v", a.kind, a.id, got, closed(one.Done()), closed(two.Done()))
 		}
 	}
 	o.answered(typePubcomp, second)
-	if !closed(two.done) || closed(one.done) || two.Err() != nil {
-		t.Errorf("PUBCOMP: %v, %v, %v", closed(one.done), closed(two.done), two.Err())
+	if !closed(two.Done()) || closed(one.Done()) || two.Err() != nil {
+		t.Errorf("PUBCOMP: %v, %v, %v", closed(one.Done()), closed(two.Done()), two.Err())
 	}
 	if w := o.waiting(); len(w) != 1 || w[0] != one {
 		t.Errorf("%d wait", len(w))
 	}
 	o.answered(typePuback, first)
 	o.answered(typePuback, first) // twice
-	if w := o.waiting(); !closed(one.done) || len(w) != 0 {
+	if w := o.waiting(); !closed(one.Done()) || len(w) != 0 {
 		t.Errorf("%d wait", len(w))
 	}
 }
 
 // All identifiers are used, from firstID up and round again, no two at once, in whatever order the answers come.
 func TestOutboxIdentifiers(t *testing.T) {
-	var o outbox
+	s := &Session{past: make(chan struct{})}
+	close(s.past)
+	o := &s.outbox
 	used, most := map[uint16]*receipt{}, uint16(0)
 	rnd := rand.New(rand.NewPCG(1, 2))
 	for i := range 3 * maxOpen {
-		r, id := open(&o, 1)
+		r, id := open(s, 1)
 		if id < firstID || used[id] != nil {
 			t.Fatalf("message %d has identifier %x, in use %v", i, id, used[id] != nil)
 		}
@@ -65,7 +69,7 @@ func TestOutboxIdentifiers(t *testing.T) {
 				if rnd.IntN(3) == 0 {
 					break
 				}
-				if o.answered(typePuback, id); !closed(r.done) {
+				if o.answered(typePuback, id); !closed(r.Done()) {
 					t.Fatalf("%x is not done", id)
 				}
 				delete(used, id)
@@ -83,11 +87,11 @@ func TestOutboxIdentifiers(t *testing.T) {
 	}
 	o.end()
 	for id, r := range used {
-		if !closed(r.done) || !r.lost {
-			t.Errorf("%x after the end: done %v, lost %v", id, closed(r.done), r.lost)
+		if !closed(r.Done()) || r.Err() == nil {
+			t.Errorf("%x after the end: done %v, %v", id, closed(r.Done()), r.Err())
 		}
 	}
-	if r, _ := open(&o, 1); !closed(r.done) || !r.lost {
+	if r, _ := open(s, 1); !closed(r.Done()) || r.Err() == nil {
 		t.Error("one that comes after the end is not lost")
 	}
 }

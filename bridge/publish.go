@@ -50,12 +50,12 @@ func (s *Session) Publish(ctx context.Context, m Message) (Receipt, error) {
 
 // send is Publish without what it waits for and checks. The caller has the turn.
 func (s *Session) send(m Message) (Receipt, error) {
-	r := &receipt{s: s, qos: m.QoS, at: time.Now(), done: make(chan struct{})}
+	r := &receipt{s: s, qos: m.QoS, at: time.Since(s.started), over: m.QoS == 0}
 	var id uint16
-	if m.QoS == 0 {
-		close(r.done)
-	} else if id = s.outbox.add(r); id == 0 {
-		return nil, errTooMany
+	if m.QoS > 0 {
+		if id = s.outbox.add(r); id == 0 {
+			return nil, errTooMany
+		}
 	}
 	s.wire.put(func(buf []byte) []byte { return appendPublish(buf, m, id) })
 	s.published.Add(1)

@@ -46,6 +46,7 @@ type Session struct {
 	gone     chan struct{}   // closed when the client's goroutines have ended
 	done     chan struct{}   // closed when everything has ended
 	outbox   outbox
+	past     chan struct{} // closed
 
 	mu    sync.Mutex
 	err   error // why it ended
@@ -96,8 +97,9 @@ func newSession(cfg Config, log *slog.Logger, l *line) *Session {
 		cfg: cfg, log: log, certs: l.certs, echoes: newEchoes(), topics: map[string]bool{}, started: time.Now(),
 		messages: make(chan Message, waitingMessages),
 		turn:     make(chan struct{}, 1), closing: make(chan struct{}),
-		dead: make(chan struct{}), gone: make(chan struct{}), done: make(chan struct{}),
+		dead: make(chan struct{}), gone: make(chan struct{}), done: make(chan struct{}), past: make(chan struct{}),
 	}
+	close(s.past)
 	in := NewInbound(l.Conn)
 	in.answered = s.answered
 	s.wire = newWire(l.Conn, l.raw, in, s.fail, s.settle)

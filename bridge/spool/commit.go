@@ -187,7 +187,6 @@ func (s *Spool) sync() {
 	defer s.mu.Unlock()
 	s.stats.Syncs, s.took = s.stats.Syncs+flushes, time.Since(start)
 	for i, t := range g.tails {
-		s.flushed = g.pubs[i].end - t.seg.end
 		t.seg.extent, t.header = g.pubs[i], false
 		if g.full[i] {
 			t.f.Close()
@@ -218,19 +217,19 @@ func (s *Spool) flushFiles(g *stage) (flushes int64, err error) {
 
 // done finishes the requests up to target, which are on the disk. The lock is held.
 func (s *Spool) done(target uint64) {
-	n := 0
+	n, size := 0, 0
 	for ; n < len(s.unsynced) && s.unsynced[n].last() <= target; n++ {
 		req := s.unsynced[n]
-		s.queued -= len(req.buf)
+		size += len(req.buf)
 		if !req.finished {
 			req.finished = true
 			close(req.done)
 			s.stats.Appended += uint64(req.n)
 		}
 	}
-	s.unsynced = slices.Delete(s.unsynced, 0, n)
+	s.unsynced, s.queued = slices.Delete(s.unsynced, 0, n), s.queued-size
 	if target > s.synced {
-		s.synced, s.crowd = target, n+len(s.pending)
+		s.synced, s.flushed, s.crowd = target, int64(size), n+len(s.pending)
 		s.stats.Commits++
 		wake(&s.commit)
 	}

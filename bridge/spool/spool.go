@@ -99,7 +99,7 @@ type Spool struct {
 	pending   []*request
 	unsynced  []*request
 	queued    int           // bytes of both
-	flushed   int64         // bytes of the last flush
+	flushed   int64         // bytes of the records of the last commit
 	crowd     int           // appends that were in the last commit, or waited for the next when it was done
 	took      time.Duration // what the last flush took
 	space     chan struct{} // closed when queued shrinks

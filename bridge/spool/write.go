@@ -91,7 +91,7 @@ func (s *Spool) write(reqs []*request, free int64) error {
 
 // gap gives how much is left free before reqs: what there is up to the next block, if they touch one block less then, and if
 // it is little beside them. The first write of a window of Options.Sync stands for all, as many as in the one before; who has
-// one wants to spare the card rather than the room on it. The lock is held.
+// one wants to spare the card rather than the room on it, a third of which may be free then. The lock is held.
 func (s *Spool) gap(reqs []*request) int64 {
 	if s.tail == nil {
 		return 0
@@ -101,7 +101,7 @@ func (s *Spool) gap(reqs []*request) int64 {
 		n += int64(len(req.buf))
 	}
 	if s.opt.Sync > 0 && end == s.tail.seg.end {
-		n, share = max(n, s.flushed), 3
+		n, share = max(n, s.flushed), 2
 	}
 	free, blocks := (block-end%block)%block, func(n int64) int64 { return (n + quiet + block - 1) / block }
 	if free > min(n, block)/share || blocks(end%block+n) == blocks(n) {

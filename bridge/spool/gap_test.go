@@ -8,37 +8,42 @@ import (
 	"time"
 )
 
-// groupDisk gives a disk with groups of 25 records of one segment, how many there are, and where gaps begin and end in it.
-func groupDisk(t *testing.T, groups int) (image map[string][]byte, name string, n int, gaps []span) {
-	d := newDisk()
-	s := mustOpen(t, d, Options{SegmentSize: 32 << 10})
-	for range groups {
-		before := int64(headerBlock)
-		if s.tail != nil {
-			before = s.tail.cur.end
+// groupDisk gives a disk with groups of 25 records of one segment, each a window if there are any; how many records there are,
+// and where gaps begin and end in it.
+func groupDisk(t *testing.T, window time.Duration, groups int) (image map[string][]byte, name string, n int, gaps []span) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDisk()
+		s := mustOpen(t, d, Options{Sync: window, SegmentSize: 32 << 10})
+		for range groups {
+			before := int64(headerBlock)
+			if s.tail != nil {
+				before = s.tail.cur.end
+			}
+			size, recs := 0, make([]Record, 25)
+			for i := range recs {
+				n++
+				recs[i] = recordOf(n)
+				recs[i].Topic = strings.Repeat("t", 91)
+				size += recordSize(&recs[i])
+			}
+			if _, err := s.Append(recs...); err != nil {
+				t.Fatal(err)
+			}
+			if from := s.tail.cur.end - int64(size); from != before {
+				gaps = append(gaps, span{uint64(before), uint64(from)})
+			}
+			time.Sleep(time.Second)
 		}
-		size, recs := 0, make([]Record, 25)
-		for i := range recs {
-			n++
-			recs[i] = recordOf(n)
-			recs[i].Topic = strings.Repeat("t", 91)
-			size += recordSize(&recs[i])
-		}
-		if _, err := s.Append(recs...); err != nil {
-			t.Fatal(err)
-		}
-		if from := s.tail.cur.end - int64(size); from != before {
-			gaps = append(gaps, span{uint64(before), uint64(from)})
-		}
-	}
-	name = segName(s.tail.seg.generation)
-	mustClose(t, s)
-	return d.image(), name, n, gaps
+		name = segName(s.tail.seg.generation)
+		mustClose(t, s)
+		image = d.image()
+	})
+	return image, name, n, gaps
 }
 
 // Groups that would touch one block more leave a little free instead, and that costs little.
 func TestGap(t *testing.T) {
-	image, name, n, gaps := groupDisk(t, 9)
+	image, name, n, gaps := groupDisk(t, 0, 9)
 	free := uint64(0)
 	for _, g := range gaps {
 		if free += g.hi - g.lo; g.hi%block != 0 || g.hi-g.lo > block/8 {
@@ -93,35 +98,40 @@ func TestGapInWindow(t *testing.T) {
 	}
 }
 
-// Around a gap the segment is cut at every byte, and what is in the gap is overwritten.
+// Around a gap the segment is cut at every byte, and what is in the gap is overwritten: a small gap, and one of a window.
 func TestGapDamaged(t *testing.T) {
-	image, name, n, gaps := groupDisk(t, 6)
-	at := ends(t, image[name], name)
-	for cut := gaps[0].lo - 150; cut < gaps[0].hi+150; cut++ {
-		if skip(int(cut)) {
-			continue
+	for _, window := range []time.Duration{0, 250 * time.Millisecond} {
+		image, name, n, gaps := groupDisk(t, window, 6)
+		at, gap := ends(t, image[name], name), gaps[0]
+		if large := gap.hi-gap.lo > block/8; large != (window > 0) {
+			t.Fatalf("%v: a gap from %d to %d", window, gap.lo, gap.hi)
 		}
-		b := slices.Clone(image[name])
-		clear(b[cut:])
-		whole := 0
-		for whole < n && at[whole] <= int64(cut) {
-			whole++
+		for cut := gap.lo - 150; cut < gap.hi+150; cut++ {
+			if skip(int(cut)) {
+				continue
+			}
+			b := slices.Clone(image[name])
+			clear(b[cut:])
+			whole := 0
+			for whole < n && at[whole] <= int64(cut) {
+				whole++
+			}
+			s := mustOpen(t, diskOf(map[string][]byte{name: b}), Options{SegmentSize: 32 << 10})
+			if got := drainAny(t, s); !slices.Equal(got, upTo(whole)) || s.Stats().Damaged > 1 {
+				t.Fatalf("cut at %d: %d records, not %d; %d damaged", cut, len(got), whole, s.Stats().Damaged)
+			}
+			mustClose(t, s)
+			if cut < gap.lo || cut >= gap.hi {
+				continue
+			}
+			b = slices.Clone(image[name])
+			b[cut] ^= 0x55
+			s = mustOpen(t, diskOf(map[string][]byte{name: b}), Options{SegmentSize: 32 << 10})
+			if got := drainAny(t, s); len(got) != n || s.Stats().Damaged > 1 {
+				t.Fatalf("flip at %d: %d records, %d damaged", cut, len(got), s.Stats().Damaged)
+			}
+			mustClose(t, s)
 		}
-		s := mustOpen(t, diskOf(map[string][]byte{name: b}), Options{SegmentSize: 32 << 10})
-		if got := drainAny(t, s); !slices.Equal(got, upTo(whole)) || s.Stats().Damaged > 1 {
-			t.Fatalf("cut at %d: %d records, not %d; %d damaged", cut, len(got), whole, s.Stats().Damaged)
-		}
-		mustClose(t, s)
-		if cut < gaps[0].lo || cut >= gaps[0].hi {
-			continue
-		}
-		b = slices.Clone(image[name])
-		b[cut] ^= 0x55
-		s = mustOpen(t, diskOf(map[string][]byte{name: b}), Options{SegmentSize: 32 << 10})
-		if got := drainAny(t, s); len(got) != n || s.Stats().Damaged > 1 {
-			t.Fatalf("flip at %d: %d records, %d damaged", cut, len(got), s.Stats().Damaged)
-		}
-		mustClose(t, s)
 	}
 }
 

@@ -113,6 +113,18 @@ func (k *database) keep(recs []spool.Record) error {
 	return tx.Commit()
 }
 
+// carryOver writes what is in the log into the database.
+func (k *database) carryOver() error {
+	var busy, pages, done int
+	if err := k.db.QueryRow(`PRAGMA wal_checkpoint`).Scan(&busy, &pages, &done); err != nil {
+		return err
+	}
+	if busy != 0 || done != pages {
+		return fmt.Errorf("checkpoint of %d pages of %d, busy %d", done, pages, busy)
+	}
+	return nil
+}
+
 func (k *database) close() error { return k.db.Close() }
 
 // A bucket is bbolt as it comes, a key a record.

@@ -17,6 +17,24 @@ import (
 	"github.com/meshgate/meshgate/gateway/config"
 )
 
+type manifest struct {
+	First, Last, Count uint64
+	Dropped            struct{ Refused int }
+}
+
+// manifests are those that came, by what they begin with: one that waited may come behind a new one.
+func (w *world) manifests() (all []manifest) {
+	for _, p := range w.published("gateway/audit") {
+		var m manifest
+		if err := json.Unmarshal([]byte(p), &m); err != nil {
+			w.t.Fatal(err)
+		}
+		all = append(all, m)
+	}
+	slices.SortFunc(all, func(a, b manifest) int { return cmp.Compare(a.First, b.First) })
+	return all
+}
+
 // TestAuditOverRestarts: the manifests of several lives name every record once.
 func TestAuditOverRestarts(t *testing.T) {
 	inWorld(t, twoMotes, func(w *world) {
@@ -29,13 +47,9 @@ func TestAuditOverRestarts(t *testing.T) {
 		w.start()
 		w.until("the last manifests", func() bool { return len(w.published("gateway/audit")) >= 13 })
 		next := uint64(1)
-		for _, p := range w.published("gateway/audit") {
-			var m struct{ First, Last, Count uint64 }
-			if err := json.Unmarshal([]byte(p), &m); err != nil {
-				t.Fatal(err)
-			}
+		for _, m := range w.manifests() {
 			if m.First != next || m.Last < m.First || m.Count != m.Last-m.First+1 {
-				t.Errorf("%s does not begin with %d", p, next)
+				t.Errorf("%+v does not begin with %d", m, next)
 			}
 			next = m.Last + 1
 		}
@@ -70,21 +84,8 @@ func TestAuditOfAFullDisk(t *testing.T) {
 		w.start()
 		w.until("the manifest of the end", func() bool { return len(w.published("gateway/audit")) > 0 })
 		time.Sleep(10 * time.Minute)
-		type manifest struct {
-			First, Last uint64
-			Dropped     struct{ Refused int }
-		}
-		var all []manifest
-		for _, p := range w.published("gateway/audit") {
-			var m manifest
-			if err := json.Unmarshal([]byte(p), &m); err != nil {
-				t.Fatal(err)
-			}
-			all = append(all, m)
-		}
-		slices.SortFunc(all, func(a, b manifest) int { return cmp.Compare(a.First, b.First) }) // the one that waited may come behind a new one
 		told, next := 0, uint64(1)
-		for _, m := range all {
+		for _, m := range w.manifests() {
 			if m.First != next {
 				t.Errorf("%+v does not begin with %d", m, next)
 			}

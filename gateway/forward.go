@@ -110,7 +110,7 @@ func (f *forward) session(ctx context.Context, up func(...any)) error {
 		wg.Go(func() { stop(part(work, s)) })
 	}
 	for _, l := range f.lanes() {
-		sent := make(chan flight, l.window-l.window/8)
+		sent := l.flights()
 		wg.Go(func() {
 			if err := f.records(work, s, l, sent); err != nil {
 				stop(err)

@@ -20,8 +20,8 @@ const (
 	// readAgain is the pause before what the disk has failed to read is tried again.
 	readAgain = time.Second
 
-	ackBatch  = 20   // acknowledgements that the spool is told of at once, at most
 	maxRoutes = 1000 // topics whose way a lane remembers
+	groups    = 8    // in which the acknowledgements of a full window are taken, about
 )
 
 // lane is one of the two ways records go: what comes in now, and what waited. They share the
@@ -65,6 +65,10 @@ type flight struct {
 	size    int
 	sent    time.Time
 }
+
+// flights makes the channel of what is on its way. Beside what it holds, acknowledged has a group of it in hand, and records one
+// that is published and has no room yet; all of them together are the window.
+func (l lane) flights() chan flight { return make(chan flight, l.window-l.window/groups-1) }
 
 // lanes are those of a new session.
 func (f *forward) lanes() []lane {
@@ -110,8 +114,8 @@ func (f *forward) nextBacklog(ctx context.Context, tick <-chan time.Time) (spool
 	return spool.Record{}, false, ctx.Err()
 }
 
-// records sends the records of a lane, in order. The channel's capacity is the window: when it is
-// full, sending waits for the broker, and only the disk grows.
+// records sends the records of a lane, in order. When the channel, and with it the window, is full,
+// sending waits for the broker, and only the disk grows.
 func (f *forward) records(ctx context.Context, s *bridge.Session, l lane, sent chan<- flight) error {
 	defer close(sent)
 	for {
@@ -189,7 +193,7 @@ func (f *forward) acknowledged(l lane, sent <-chan flight) error {
 	group := make([]flight, 0, l.window)
 	for fl := range sent {
 		group = append(group[:0], fl)
-		for range len(sent) / 8 {
+		for range len(sent) / groups {
 			group = append(group, <-sent)
 		}
 		<-group[len(group)-1].receipt.Done() // the last, so as to be woken once

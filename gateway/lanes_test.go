@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"path/filepath"
@@ -11,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/meshgate/meshgate/bridge"
@@ -151,6 +153,43 @@ func TestSlowLink(t *testing.T) {
 			t.Errorf("the backlog took %v, which the line could take in %v", done, best)
 		}
 	})
+}
+
+// unanswered is the receipt of a message that the broker does not acknowledge before the channel is closed.
+type unanswered chan struct{}
+
+func (u unanswered) Done() <-chan struct{} { return u }
+func (u unanswered) Err() error            { return bridge.ErrNoAck }
+
+// TestWindow: however the acknowledgements of a lane are grouped, no more of its records are on their way than its window.
+func TestWindow(t *testing.T) {
+	for _, window := range []int{liveWindow, backlogWindow} {
+		synctest.Test(t, func(t *testing.T) {
+			l, u := lane{window: window}, make(unanswered)
+			sent, published := l.flights(), 0
+			for range cap(sent) {
+				published++
+				sent <- flight{receipt: u}
+			}
+			go func() {
+				defer close(sent)
+				for published < 2*window {
+					published++ // as records does, before there is room for the flight
+					sent <- flight{receipt: u}
+				}
+			}()
+			ended := make(chan error)
+			go func() { ended <- new(forward).acknowledged(l, sent) }()
+			synctest.Wait()
+			if published > window || published < window-1 {
+				t.Errorf("%d records are on their way, the window is %d", published, window)
+			}
+			close(u)
+			if err := <-ended; !errors.Is(err, bridge.ErrNoAck) {
+				t.Error(err)
+			}
+		})
+	}
 }
 
 // TestLanesKeepOrder: within a lane the records of a topic come in their order, with a backlog

@@ -51,7 +51,8 @@ func (s *Session) lost(_ mqtt.Client, err error) {
 // run waits for the end, keeps the connection alive, and looks for messages that are not acknowledged.
 func (s *Session) run() {
 	defer close(s.done)
-	tick := time.NewTicker(max(min(s.cfg.AckTimeout, pingTimeout, s.cfg.Keepalive)/4, time.Millisecond))
+	period := max(min(s.cfg.AckTimeout, pingTimeout, s.cfg.Keepalive)/4, time.Millisecond)
+	tick := time.NewTicker(period)
 	defer tick.Stop()
 	for alive := true; alive; {
 		select {
@@ -59,7 +60,7 @@ func (s *Session) run() {
 			if n := s.overdue(); n > 0 {
 				s.fail(fmt.Errorf("%w: %d, the oldest sent %v ago", ErrNoAck, n, s.cfg.AckTimeout))
 			}
-			s.wire.ping(s.cfg.Keepalive)
+			s.wire.ping(s.cfg.Keepalive - period) // the next look would be too late
 			if s.wire.silent() >= pingTimeout {
 				s.fail(fmt.Errorf("%w: a ping, %v ago", ErrSilent, pingTimeout))
 			}

@@ -2,7 +2,9 @@ package bridge
 
 import (
 	"bytes"
+	"io"
 	"math/rand/v2"
+	"net"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -139,7 +141,8 @@ func FuzzPublishPacket(f *testing.F) {
 	})
 }
 
-// A line that is used both ways needs no PINGREQ, one that is not needs it in time for the broker.
+// A line that is used both ways needs no PINGREQ. One that is not needs it in time: no two packets are further apart than the
+// keepalive (MQTT-3.1.2-23).
 func TestPings(t *testing.T) {
 	for name, c := range map[string]struct {
 		every     time.Duration
@@ -148,19 +151,22 @@ func TestPings(t *testing.T) {
 		want      [2]int // pings in an hour
 	}{
 		"busy":         {20 * time.Second, 1, 30 * time.Second, [2]int{0, 0}},
-		"never heard":  {20 * time.Second, 0, 30 * time.Second, [2]int{80, 120}},
-		"now and then": {5 * time.Minute, 1, 30 * time.Second, [2]int{90, 120}},
-		"idle":         {2 * time.Hour, 1, 30 * time.Second, [2]int{100, 120}},
-		"short":        {2 * time.Hour, 1, time.Second, [2]int{2800, 3600}},
+		"never heard":  {20 * time.Second, 0, 30 * time.Second, [2]int{100, 132}},
+		"now and then": {301100 * time.Millisecond, 1, 30 * time.Second, [2]int{100, 132}},
+		"idle":         {2 * time.Hour, 1, 30 * time.Second, [2]int{100, 132}},
+		"short":        {2 * time.Hour, 1, time.Second, [2]int{3600, 4800}},
 		"long":         {2 * time.Hour, 1, 20 * time.Minute, [2]int{2, 3}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			bubble(t, func(t *testing.T, b *brokertest.Broker, cfg Config) {
 				var pings atomic.Int64
+				last := time.Now()
 				b.Set(func(h *brokertest.Behaviour) {
-					h.Strict = true
 					h.Cut = func(_ string, p brokertest.Packet) bool {
-						if p.Type == brokertest.PINGREQ {
+						if d := time.Since(last); d > c.keepalive {
+							t.Errorf("nothing was sent for %v", d)
+						}
+						if last = time.Now(); p.Type == brokertest.PINGREQ {
 							pings.Add(1)
 						}
 						return false
@@ -185,4 +191,24 @@ func TestPings(t *testing.T) {
 			})
 		})
 	}
+}
+
+// DISCONNECT is the last packet, whatever comes from the broker then (MQTT-3.14.4-2).
+func TestNothingAfterDisconnect(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		near, far := net.Pipe()
+		w := newWire(near, near, NewInbound(near), func(error) {}, func() {})
+		go func() {
+			w.finish(disconnect, linger)
+			w.Close()
+		}()
+		synctest.Wait()
+		time.Sleep(linger / 2)
+		w.ping(0)
+		w.Write([]byte{typePuback << 4, 2, 0, 1})
+		if got, err := io.ReadAll(far); err != nil || !bytes.Equal(got, disconnect) {
+			t.Errorf("sent %x, %v", got, err)
+		}
+		<-w.writer
+	})
 }

@@ -41,6 +41,7 @@ type wire struct {
 	buf    []byte
 	spare  []byte
 	going  int           // bytes that are being written
+	last   bool          // nothing more is collected
 	err    error         // no more writes: closed or failed
 	wake   chan struct{} // something to write, or err; holds one
 	room   chan struct{} // less than highWater is waiting, perhaps; holds one
@@ -87,17 +88,18 @@ func (w *wire) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// put collects what add appends. What comes after the end is dropped.
+// put collects what add appends. What comes after the end, or after the last packet, is dropped.
 func (w *wire) put(add func([]byte) []byte) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.err == nil {
+	if w.err == nil && !w.last {
 		w.buf = add(w.buf)
 		signal(w.wake)
 	}
 }
 
-// ping asks the broker for a sign of life when nothing was sent for so long, or nothing came and it is not asked yet.
+// ping asks the broker for a sign of life when nothing was sent for so long, or nothing came and it is not asked yet. What
+// waits to be sent is a sign of ours, and a ping behind it would be answered late.
 func (w *wire) ping(after time.Duration) {
 	now := time.Since(w.in.born)
 	quiet := now - time.Duration(w.sent.Load())
@@ -228,7 +230,10 @@ func (w *wire) close(err error) error {
 // finish sends last after all that was collected, and waits until the other side has closed the connection, or limit: a
 // connection closed at once, with bytes unread, is reset, and last with it.
 func (w *wire) finish(last []byte, limit time.Duration) {
-	w.put(func(buf []byte) []byte { return append(buf, last...) })
+	w.put(func(buf []byte) []byte {
+		w.last = true
+		return append(buf, last...)
+	})
 	timer := time.NewTimer(limit)
 	defer timer.Stop()
 	select {

@@ -35,8 +35,8 @@ func (s *Session) fail(err error) {
 	s.wire.Close()
 }
 
-// settle returns when nobody publishes or gives packets to the client any more, after fail. The client is told of the end only then: one
-// that has ended leaves who gives it a packet waiting until a timeout.
+// settle returns when nobody publishes or subscribes any more, after fail. The client is told of the end only then: one that
+// has ended leaves who subscribes waiting until a timeout.
 func (s *Session) settle() {
 	s.turn <- struct{}{}
 	<-s.turn
@@ -180,7 +180,7 @@ func (s *Session) handshakeError(ctx context.Context, err error) error {
 	return e
 }
 
-// noStore keeps nothing: a session's messages end with it, and who gave them has them still.
+// noStore keeps nothing of what the client receives: it was handed on when it came.
 type noStore struct{}
 
 func (noStore) Open()                             {}

@@ -13,10 +13,9 @@ import (
 )
 
 const (
-	waitingMessages = 1024             // received and not yet taken by the owner
-	patience        = time.Second      // for the owner to take one when all places are full
-	handOver        = 10 * time.Second // for the client to take a packet, which it does at once while it lives
-	linger          = time.Second      // for the broker to hang up after DISCONNECT
+	waitingMessages = 1024        // received and not yet taken by the owner
+	patience        = time.Second // for the owner to take one when all places are full
+	linger          = time.Second // for the broker to hang up after DISCONNECT
 )
 
 // Stats counts what a session did.
@@ -39,7 +38,7 @@ type Session struct {
 	started  time.Time
 	messages chan Message
 	full     bool            // the last message did not fit; only the client's dispatcher uses it
-	turn     chan struct{}   // holds one while somebody publishes, or gives a packet to the client
+	turn     chan struct{}   // holds one while somebody publishes or subscribes
 	topics   map[string]bool // that can be published to: whether what is comes back; guarded by the turn
 	closing  chan struct{}   // closed when Close begins
 	dead     chan struct{}   // closed with err
@@ -121,9 +120,9 @@ func (s *Session) login(ctx context.Context, password string) error {
 	return nil
 }
 
-// options are those of a client that lives for one connection and keeps nothing. It logs in, subscribes and takes what comes;
-// what we publish goes past it, see outbox. Messages are dispatched in order, one handler at a time, as two commands for one lamp must not overtake each other; the handler
-// does not block.
+// options are those of a client that lives for one connection and keeps nothing. It logs in, subscribes and takes what
+// comes; what we publish goes past it, see outbox. Messages are dispatched in order, one handler at a time, as two commands
+// for one lamp must not overtake each other; the handler does not block.
 func (s *Session) options(password string) *mqtt.ClientOptions {
 	o := mqtt.NewClientOptions().
 		AddBroker("mqtt://broker"). // the connection is there already
@@ -140,7 +139,6 @@ func (s *Session) options(password string) *mqtt.ClientOptions {
 		SetKeepAlive(s.cfg.Keepalive).
 		SetPingTimeout(math.MaxInt64). // the session looks itself, see silent
 		SetConnectTimeout(connectTimeout).
-		SetWriteTimeout(handOver).
 		SetDefaultPublishHandler(s.receive).
 		SetConnectionLostHandler(s.lost)
 	if w := s.cfg.Will; w.Topic != "" {

@@ -130,7 +130,7 @@ func cutAt(t *testing.T, f brokertest.Fault) {
 	acked := map[string]bool{}
 	start := time.Now()
 	lost := deliver(t, cfg, acked)
-	if d := time.Since(start); d > handOver*3/4 {
+	if d := time.Since(start); d > writeTimeout*3/4 {
 		t.Errorf("took %v: somebody waited for a dead client", d)
 	}
 	p.Set()

@@ -68,13 +68,11 @@ func (w *wire) Read(p []byte) (int, error) {
 	if err == nil {
 		return n, nil
 	}
-	before := w.close(err) // before eof, or the writer's error may come first
-	w.eofOne.Do(func() { close(w.eof) })
-	if before == nil {
-		w.fail(err)
-	} else {
+	if before := w.close(err); before != nil { // done before eof is closed, or the writer's error may come first
 		err = before
 	}
+	w.eofOne.Do(func() { close(w.eof) })
+	w.fail(err)
 	w.settle()
 	return n, err
 }
@@ -242,8 +240,7 @@ func (w *wire) finish(last []byte, limit time.Duration) {
 	}
 }
 
-// SetDeadline and SetReadDeadline are for reading; a write has its own.
-func (w *wire) SetDeadline(t time.Time) error    { return w.Conn.SetReadDeadline(t) }
-func (w *wire) SetWriteDeadline(time.Time) error { return nil }
+// SetDeadline is for reading; a write has its own.
+func (w *wire) SetDeadline(t time.Time) error { return w.Conn.SetReadDeadline(t) }
 
 var _ io.ReadWriteCloser = (*wire)(nil)

@@ -21,7 +21,6 @@ const (
 	readAgain = time.Second
 
 	maxRoutes = 1000 // topics whose way a lane remembers
-	groups    = 8    // in which the acknowledgements of a full window are taken, about
 )
 
 // lane is one of the two ways records go: what comes in now, and what waited. They share the
@@ -66,9 +65,9 @@ type flight struct {
 	sent    time.Time
 }
 
-// flights makes the channel of what is on its way. Beside what it holds, acknowledged has a group of it in hand, and records one
-// that is published and has no room yet; all of them together are the window.
-func (l lane) flights() chan flight { return make(chan flight, l.window-l.window/groups-1) }
+// flights makes the channel of what is on its way. Beside what it holds, acknowledged has a group of it in hand, an eighth of the
+// window at most, and records one that is published and has no room yet; all of them together are the window.
+func (l lane) flights() chan flight { return make(chan flight, l.window-l.window/8) }
 
 // lanes are those of a new session.
 func (f *forward) lanes() []lane {
@@ -184,16 +183,16 @@ func (f *forward) mayCarry(topic string) bool {
 	})
 }
 
-// acknowledged moves the cursor with the PUBACKs, in one go for those of a few flights: an eighth of those that are on their
-// way, so that each step costs few wake-ups when there are many, and a single record waits for no other. After the first
-// failure it only drains.
+// acknowledged moves the cursor with the PUBACKs, in one go for those of a few flights when more than half of the window is on
+// its way, so that each step costs few wake-ups. A single record waits for no other, nor do those on a slow line, whose throttle
+// has to know soon. After the first failure it only drains.
 func (f *forward) acknowledged(l lane, sent <-chan flight) error {
 	var first error
 	var seqs []uint64
 	group := make([]flight, 0, l.window)
 	for fl := range sent {
 		group = append(group[:0], fl)
-		for range len(sent) / groups {
+		for range max(0, len(sent)-l.window/2) / 4 {
 			group = append(group, <-sent)
 		}
 		<-group[len(group)-1].receipt.Done() // the last, so as to be woken once

@@ -192,6 +192,34 @@ func TestWindow(t *testing.T) {
 	}
 }
 
+// watched is a receipt that tells when it is looked at.
+type watched struct {
+	unanswered
+	looked *bool
+}
+
+func (a watched) Err() error { *a.looked = true; return bridge.ErrNoAck }
+
+// TestSlowLineInNoGroups: with less than half of the window on its way, each acknowledgement is taken when it comes.
+func TestSlowLineInNoGroups(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l, first, rest, looked := lane{window: backlogWindow}, make(unanswered), make(unanswered), false
+		sent := l.flights()
+		sent <- flight{receipt: watched{first, &looked}}
+		for range backlogWindow/2 - 1 {
+			sent <- flight{receipt: rest}
+		}
+		go new(forward).acknowledged(l, sent)
+		close(first)
+		synctest.Wait()
+		if !looked {
+			t.Error("the first waits for those behind it")
+		}
+		close(rest)
+		close(sent)
+	})
+}
+
 // TestLanesKeepOrder: within a lane the records of a topic come in their order, with a backlog
 // rate and a connection that is cut again and again.
 func TestLanesKeepOrder(t *testing.T) {

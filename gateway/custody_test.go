@@ -270,6 +270,7 @@ func TestURLsInTurn(t *testing.T) {
 		away = false
 		mu.Unlock()
 		w.until("the first", w.has("gateway/status", "online"))
+		synctest.Wait() // until the second has seen the end
 		if n := len(second.Connects()); n != 1 || len(second.Wills()) != 0 || len(second.Clients()) != 0 {
 			t.Errorf("the second broker saw %d connections and %d wills", n, len(second.Wills()))
 		}

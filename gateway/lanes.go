@@ -20,6 +20,7 @@ const (
 	// readAgain is the pause before what the disk has failed to read is tried again.
 	readAgain = time.Second
 
+	ackBatch  = 20   // acknowledgements that the spool is told of at once, at most
 	maxRoutes = 1000 // topics whose way a lane remembers
 )
 
@@ -65,9 +66,9 @@ type flight struct {
 	sent    time.Time
 }
 
-// flights makes the channel of what is on its way. Beside what it holds, acknowledged has a group of it in hand, an eighth of the
-// window at most, and records one that is published and has no room yet; all of them together are the window.
-func (l lane) flights() chan flight { return make(chan flight, l.window-l.window/8) }
+// flights makes the channel of what is on its way. Beside what it holds, acknowledged has one in hand, and records one that is
+// published and has no room yet; all of them together are the window.
+func (l lane) flights() chan flight { return make(chan flight, l.window-2) }
 
 // lanes are those of a new session.
 func (f *forward) lanes() []lane {
@@ -183,31 +184,30 @@ func (f *forward) mayCarry(topic string) bool {
 	})
 }
 
-// acknowledged moves the cursor with the PUBACKs, in one go for those of a few flights when more than half of the window is on
-// its way, so that each step costs few wake-ups. A single record waits for no other, nor do those on a slow line, whose throttle
-// has to know soon. After the first failure it only drains.
+// acknowledged moves the cursor with the PUBACKs: at once, but in one go for those that have come
+// together. To wait for several would save processor time, and stand still: a broker's TCP holds small packets
+// back until the ones before are acknowledged, which our next message does. After the first failure it only drains.
 func (f *forward) acknowledged(l lane, sent <-chan flight) error {
 	var first error
 	var seqs []uint64
-	group := make([]flight, 0, l.window)
 	for fl := range sent {
-		group = append(group[:0], fl)
-		for range max(0, len(sent)-l.window/2) / 4 {
-			group = append(group, <-sent)
-		}
-		<-group[len(group)-1].receipt.Done() // the last, so as to be woken once
-		for _, fl := range group {
+		select {
+		case <-fl.receipt.Done():
+		default:
+			seqs = f.delivered(seqs)
 			<-fl.receipt.Done()
-			if err := fl.receipt.Err(); err != nil {
-				first = errors.Join(first, err)
-				continue
-			}
-			l.pace.left(fl.size, time.Since(fl.sent))
-			f.park.arrived(fl.key)
-			seqs = append(seqs, fl.seq)
 		}
-		seqs = f.delivered(seqs)
+		if err := fl.receipt.Err(); err != nil {
+			first = errors.Join(first, err)
+			continue
+		}
+		l.pace.left(fl.size, time.Since(fl.sent))
+		f.park.arrived(fl.key)
+		if seqs = append(seqs, fl.seq); len(seqs) >= ackBatch || len(sent) == 0 {
+			seqs = f.delivered(seqs)
+		}
 	}
+	f.delivered(seqs)
 	return first
 }
 

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	mqtt "github.com/mochi-mqtt/server/v2"
+	"github.com/mochi-mqtt/server/v2/packets"
 )
 
 const (
@@ -29,7 +30,8 @@ var (
 )
 
 // conn is a client's connection as the MQTT server sees it. Write never waits for the network: it appends to buf, and
-// a goroutine that lives only while there is something to write takes it from there. So nobody who publishes waits for
+// a goroutine that lives only while there is something to write takes it from there. publish, which the server does not know,
+// does the same with a message. So nobody who publishes waits for
 // somebody who does not read. Only an acknowledgement, which a client may be waiting for, goes out at once as far as the
 // system takes it. Whoever writes on behalf of the client itself (its write loop, its reader) calls waitRoom before; others
 // see congested and leave the message out.
@@ -58,8 +60,7 @@ type conn struct {
 
 	mu       sync.Mutex
 	changed  sync.Cond // buf shorter, fewer unacknowledged, or closed
-	buf      []byte
-	spare    []byte
+	buf      pieces
 	writing  int // bytes that have left buf and are not yet written
 	all      *waiters
 	flushing bool
@@ -149,50 +150,75 @@ func (c *conn) Write(p []byte) (int, error) {
 	if c.leaving.Load() {
 		return len(p), nil
 	}
-	if cl := c.served.Load(); len(p) > 0 && p[0]>>4 == 14 && cl != nil && cl.Properties.ProtocolVersion < 5 {
+	if len(p) > 0 && p[0]>>4 == packets.Pingreq { // in the place of a message, see hook.OnPacketEncode
 		return len(p), nil
 	}
-	if len(c.buf)+len(p) > c.most {
-		c.end(errOverflow)
-		c.inner.Close()
+	if cl := c.served.Load(); len(p) > 0 && p[0]>>4 == packets.Disconnect && cl != nil && cl.Properties.ProtocolVersion < 5 {
+		return len(p), nil
+	}
+	if c.overflows(len(p)) {
 		return 0, errOverflow
 	}
 	rest := p
 	if !c.flushing && len(p) > 0 && isAck(p[0]>>4) {
 		rest = p[c.writeNow(p):]
 	}
-	c.buf = append(c.buf, rest...)
+	c.buf.add(rest)
+	c.startFlush()
+	return len(p), nil
+}
+
+// publish takes a message: what comes before its payload, and that.
+func (c *conn) publish(head, payload []byte) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed || c.leaving.Load() || c.overflows(len(head)+len(payload)) {
+		return
+	}
+	c.buf.add(head)
+	c.buf.share(payload)
+	c.startFlush()
+}
+
+// overflows closes the connection if n bytes more are too many. The caller holds mu.
+func (c *conn) overflows(n int) bool {
+	if c.buf.size+n <= c.most {
+		return false
+	}
+	c.end(errOverflow)
+	c.inner.Close()
+	return true
+}
+
+// startFlush: the caller holds mu.
+func (c *conn) startFlush() {
 	c.tally(c.writing)
-	if !c.flushing && len(rest) > 0 {
+	if !c.flushing && c.buf.size > 0 {
 		c.flushing = true
 		go c.flush()
 	}
-	return len(p), nil
 }
 
 // flush writes until nothing is left, and closes the connection then if it is to be closed.
 func (c *conn) flush() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for len(c.buf) > 0 {
-		out := c.buf
-		c.buf = c.spare[:0]
-		c.tally(len(out))
+	for c.buf.size > 0 {
+		out, size := c.buf.take()
+		c.tally(size)
 		c.mu.Unlock()
-		err := c.writeOut(out)
+		err := c.writeOut(out, size)
 		c.mu.Lock()
-		if c.spare = out[:0]; cap(out) > chunk {
-			c.spare = nil
-		}
+		c.buf.reuse(out)
 		if err != nil {
 			c.end(err)
-			c.buf = nil
+			c.buf.take()
 		}
 		c.tally(0)
 		c.changed.Broadcast()
 	}
 	c.flushing = false
-	c.buf, c.spare = nil, nil
+	c.buf = pieces{}
 	switch {
 	case c.closed:
 		c.inner.Close()
@@ -211,22 +237,28 @@ func (c *conn) waitFlushed() {
 	}
 }
 
-func (c *conn) writeOut(p []byte) error {
-	for len(p) > 0 {
-		wait := writeTimeout
-		c.mu.Lock()
-		if c.closed {
-			wait = time.Until(c.ended.Add(linger))
+// writeOut writes pieces of size bytes.
+func (c *conn) writeOut(list [][]byte, size int) error {
+	for i, p := range list {
+		for len(p) > 0 {
+			wait := writeTimeout
+			c.mu.Lock()
+			if c.closed {
+				wait = time.Until(c.ended.Add(linger))
+			}
+			_ = c.inner.SetWriteDeadline(time.Now().Add(wait))
+			c.tally(size)
+			c.changed.Broadcast()
+			c.mu.Unlock()
+			n, err := c.inner.Write(p[:min(len(p), chunk)])
+			if err != nil {
+				return err
+			}
+			p, size = p[n:], size-n
 		}
-		_ = c.inner.SetWriteDeadline(time.Now().Add(wait))
-		c.tally(len(p))
-		c.changed.Broadcast()
-		c.mu.Unlock()
-		n, err := c.inner.Write(p[:min(len(p), chunk)])
-		if err != nil {
-			return err
+		if i < len(list)-1 {
+			list[i] = nil
 		}
-		p = p[n:]
 	}
 	return nil
 }
@@ -272,7 +304,7 @@ func (c *conn) acknowledged() {
 // tally notes what is to be written, of which writing bytes have left buf. The caller holds mu.
 func (c *conn) tally(writing int) {
 	c.writing = writing
-	n := int64(writing + len(c.buf))
+	n := int64(writing + c.buf.size)
 	c.all.bytes.Add(n - c.waiting.Swap(n))
 }
 

@@ -2,6 +2,7 @@ package local
 
 import (
 	"runtime"
+	"sync/atomic"
 	"time"
 
 	mqtt "github.com/mochi-mqtt/server/v2"
@@ -35,6 +36,7 @@ func (h *hook) OnPublish(cl *mqtt.Client, pk packets.Packet) (packets.Packet, er
 	pk.Created = h.b.order.Add(1)
 	if cl.Net.Inline {
 		h.b.saying.Store(&saying{pk.TopicName, pk.Created})
+		pk = stowed(pk)
 		if pk.FixedHeader.Retain {
 			h.b.retained.put(pk, true)
 		}
@@ -53,6 +55,7 @@ func (h *hook) OnPublish(cl *mqtt.Client, pk packets.Packet) (packets.Packet, er
 		connOf(cl).refuse(errNotStored)
 		return pk, packets.ErrRejectPacket
 	}
+	pk = stowed(pk)
 	h.retain(cl, pk)
 	return pk, nil
 }
@@ -76,6 +79,7 @@ func (h *hook) intake(cl *mqtt.Client, pk packets.Packet) error {
 }
 
 func (h *hook) retain(cl *mqtt.Client, pk packets.Packet) {
+	pk = stowed(pk)
 	if pk.FixedHeader.Retain && !h.b.retained.put(pk.Copy(false), false) {
 		h.b.count.notRetained.Add(1)
 		h.b.refusals.add(cl.ID, "too much is retained; a message is not", "topic", short(pk.TopicName))
@@ -187,7 +191,8 @@ func (h *hook) OnPublishDropped(cl *mqtt.Client, pk packets.Packet) {
 }
 
 // OnPacketEncode holds a packet back until the client has room for it. It is called on a goroutine of that client,
-// except for DISCONNECT.
+// except for DISCONNECT. A message it writes itself, for the server would copy it twice more; what the server writes instead,
+// conn drops. Where the client has said how large a packet may be, the server looks to that, and writes it.
 func (h *hook) OnPacketEncode(cl *mqtt.Client, pk packets.Packet) packets.Packet {
 	c := connOf(cl)
 	if c == nil {
@@ -206,7 +211,24 @@ func (h *hook) OnPacketEncode(cl *mqtt.Client, pk packets.Packet) packets.Packet
 		c.waitWindow()
 	}
 	c.ids.out(&pk)
+	if pk.FixedHeader.Type == packets.Publish {
+		return h.write(c, pk)
+	}
 	return pk
+}
+
+// write writes a message, and gives what the server is to write.
+func (h *hook) write(c *conn, pk packets.Packet) packets.Packet {
+	payload := payloadOf(pk)
+	head, err := headOf(pk, len(payload))
+	if err != nil || pk.Mods.MaxSize > 0 {
+		pk.Payload = payload
+		return pk
+	}
+	c.publish(head, payload)
+	atomic.AddInt64(&h.b.srv.Info.MessagesSent, 1)
+	h.sent(c, pk)
+	return packets.Packet{FixedHeader: packets.FixedHeader{Type: packets.Pingreq}}
 }
 
 // oldCode is the return code of MQTT 3.1.1 for one of MQTT 5 that the server has none for.
@@ -228,10 +250,12 @@ func isAck(t byte) bool {
 
 // OnPacketSent counts for OnPacketEncode.
 func (h *hook) OnPacketSent(cl *mqtt.Client, pk packets.Packet, b []byte) {
-	c := connOf(cl)
-	if c == nil || pk.FixedHeader.Type != packets.Publish {
-		return
+	if c := connOf(cl); c != nil && pk.FixedHeader.Type == packets.Publish {
+		h.sent(c, pk)
 	}
+}
+
+func (h *hook) sent(c *conn, pk packets.Packet) {
 	if n := pk.Created; c.got.Load() < n && n <= h.b.order.Load() { // that of a will is a time
 		c.got.Store(n)
 	}

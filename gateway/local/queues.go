@@ -48,7 +48,7 @@ func queued(cl *mqtt.Client) (sum int64) {
 }
 
 // sizeOf is what a message that waits costs.
-func sizeOf(pk packets.Packet) int64 { return int64(len(pk.TopicName) + len(pk.Payload) + overhead) }
+func sizeOf(pk packets.Packet) int64 { return int64(len(pk.TopicName) + len(payloadOf(pk)) + overhead) }
 
 // queue is what waits for a client: how many messages, and the numbers of the first and the last.
 type queue struct {

@@ -29,7 +29,7 @@ type kept struct {
 // overhead is what a message that is retained, or waits, costs beside its topic and payload.
 const overhead = 1024
 
-func (k kept) size() int { return len(k.packet.TopicName) + len(k.packet.Payload) + overhead }
+func (k kept) size() int { return int(sizeOf(k.packet)) }
 
 func (k kept) expired(now time.Time) bool { return !k.until.IsZero() && now.After(k.until) }
 
@@ -40,7 +40,7 @@ func (r *retained) put(pk packets.Packet, own bool) bool {
 	defer r.mu.Unlock()
 	r.version++
 	old, had := r.byTopic[pk.TopicName]
-	if len(pk.Payload) == 0 {
+	if len(payloadOf(pk)) == 0 {
 		if had {
 			r.drop(pk.TopicName, old)
 		}

@@ -74,7 +74,7 @@ type savedMessage struct {
 
 func savedFrom(pk packets.Packet) savedMessage {
 	p := pk.Properties
-	return savedMessage{ID: pk.PacketID, Topic: pk.TopicName, Payload: pk.Payload, QoS: pk.FixedHeader.Qos, Retain: pk.FixedHeader.Retain,
+	return savedMessage{ID: pk.PacketID, Topic: pk.TopicName, Payload: payloadOf(pk), QoS: pk.FixedHeader.Qos, Retain: pk.FixedHeader.Retain,
 		Expires: max(0, pk.Expiry),
 		Properties: storage.MessageProperties{CorrelationData: p.CorrelationData, SubscriptionIdentifier: p.SubscriptionIdentifier,
 			User: p.User, ContentType: p.ContentType, ResponseTopic: p.ResponseTopic, MessageExpiryInterval: p.MessageExpiryInterval,

@@ -37,7 +37,7 @@ type Options struct {
 	MaxQueue         int // 500 messages with QoS > 0 that wait for a client, connected or not
 	MaxQueueBytes    int // 1 MiB of them
 	MaxQueuesBytes   int // 32 MiB for all clients together, with 1 KiB for each message; beyond it each has an even share
-	MaxSocketsBytes  int // 32 MiB to be written to all clients together; beyond it each has an even share
+	MaxSocketsBytes  int // 16 MiB to be written to all clients together; beyond it each has an even share
 	MaxSubscriptions int // 256 a client
 	MaxLevels        int // 50,000 of all subscriptions together; beyond it each client has an even share
 	MaxRetained      int // 10,000 messages
@@ -57,7 +57,7 @@ func (o *Options) fill() {
 	set(&o.MaxQueue, 500)
 	set(&o.MaxQueueBytes, 1<<20)
 	set(&o.MaxQueuesBytes, 32<<20)
-	set(&o.MaxSocketsBytes, 32<<20)
+	set(&o.MaxSocketsBytes, 16<<20)
 	set(&o.MaxSubscriptions, 256)
 	set(&o.MaxLevels, 50000)
 	set(&o.MaxRetained, 10000)

@@ -163,7 +163,7 @@ func (c *conn) Write(p []byte) (int, error) {
 	if !c.flushing && len(p) > 0 && isAck(p[0]>>4) {
 		rest = p[c.writeNow(p):]
 	}
-	c.buf.add(rest)
+	c.copy(rest)
 	c.startFlush()
 	return len(p), nil
 }
@@ -175,9 +175,19 @@ func (c *conn) publish(head, payload []byte) {
 	if c.closed || c.leaving.Load() || c.overflows(len(head)+len(payload)) {
 		return
 	}
-	c.buf.add(head)
-	c.buf.share(payload)
+	c.copy(head)
+	if len(payload) < chunk/4 {
+		c.copy(payload)
+	} else {
+		c.all.hold(payload)
+		c.buf.share(payload)
+	}
 	c.startFlush()
+}
+
+func (c *conn) copy(p []byte) {
+	c.all.bytes.Add(int64(len(p)))
+	c.buf.add(p)
 }
 
 // overflows closes the connection if n bytes more are too many. The caller holds mu.
@@ -192,7 +202,7 @@ func (c *conn) overflows(n int) bool {
 
 // startFlush: the caller holds mu.
 func (c *conn) startFlush() {
-	c.tally(c.writing)
+	c.tally()
 	if !c.flushing && c.buf.size > 0 {
 		c.flushing = true
 		go c.flush()
@@ -205,16 +215,19 @@ func (c *conn) flush() {
 	defer c.mu.Unlock()
 	for c.buf.size > 0 {
 		out, size := c.buf.take()
-		c.tally(size)
+		c.writing = size
 		c.mu.Unlock()
-		err := c.writeOut(out, size)
+		err := c.writeOut(out)
 		c.mu.Lock()
-		c.buf.reuse(out)
 		if err != nil {
 			c.end(err)
-			c.buf.take()
+			rest, _ := c.buf.take()
+			c.all.drop(rest...)
+		} else {
+			c.buf.reuse(out[len(out)-1])
 		}
-		c.tally(0)
+		c.writing = 0
+		c.tally()
 		c.changed.Broadcast()
 	}
 	c.flushing = false
@@ -237,27 +250,30 @@ func (c *conn) waitFlushed() {
 	}
 }
 
-// writeOut writes pieces of size bytes.
-func (c *conn) writeOut(list [][]byte, size int) error {
-	for i, p := range list {
-		for len(p) > 0 {
+func (c *conn) writeOut(list []piece) error {
+	written := 0
+	for i, whole := range list {
+		for p := whole.bytes; len(p) > 0; {
 			wait := writeTimeout
 			c.mu.Lock()
 			if c.closed {
 				wait = time.Until(c.ended.Add(linger))
 			}
 			_ = c.inner.SetWriteDeadline(time.Now().Add(wait))
-			c.tally(size)
+			c.writing, written = c.writing-written, 0
+			c.tally()
 			c.changed.Broadcast()
 			c.mu.Unlock()
 			n, err := c.inner.Write(p[:min(len(p), chunk)])
 			if err != nil {
+				c.all.drop(list[i:]...)
 				return err
 			}
-			p, size = p[n:], size-n
+			p, written = p[n:], written+n
 		}
+		c.all.drop(whole)
 		if i < len(list)-1 {
-			list[i] = nil
+			list[i] = piece{}
 		}
 	}
 	return nil
@@ -301,31 +317,11 @@ func (c *conn) acknowledged() {
 	c.changed.Broadcast()
 }
 
-// tally notes what is to be written, of which writing bytes have left buf. The caller holds mu.
-func (c *conn) tally(writing int) {
-	c.writing = writing
-	n := int64(writing + c.buf.size)
-	c.all.bytes.Add(n - c.waiting.Swap(n))
-}
+// tally notes what is to be written. The caller holds mu.
+func (c *conn) tally() { c.waiting.Store(int64(c.writing + c.buf.size)) }
 
 // congested: the client does not keep up.
 func (c *conn) congested() bool { return c.waiting.Load() > c.all.share() }
-
-// waiters is what waits for the sockets of all clients together: many who do not read, each within his own bound, would fill
-// the memory.
-type waiters struct {
-	most  int64
-	bytes atomic.Int64
-	conns atomic.Int64
-}
-
-// share is how many bytes may wait for one client: beyond the bound for all, an even part of that.
-func (w *waiters) share() int64 {
-	if w.bytes.Load() <= w.most {
-		return highWater
-	}
-	return min(highWater, w.most/max(1, w.conns.Load()))
-}
 
 // end marks the connection as closed, for the first cause given. The caller holds mu.
 func (c *conn) end(cause error) {

@@ -3,6 +3,8 @@ package local
 import (
 	"bytes"
 	"encoding/binary"
+	"sync"
+	"sync/atomic"
 	"unsafe"
 
 	"github.com/mochi-mqtt/server/v2/packets"
@@ -11,9 +13,14 @@ import (
 // pieces is what waits to be written, in order. A large payload is not copied into it: all who wait for the same message have
 // one.
 type pieces struct {
-	list  [][]byte
+	list  []piece
 	size  int
 	spare []byte // empty, for the next piece
+}
+
+type piece struct {
+	bytes  []byte
+	shared bool
 }
 
 // add copies p.
@@ -22,9 +29,11 @@ func (q *pieces) add(p []byte) {
 		return
 	}
 	q.size += len(p)
-	if n := len(q.list); n > 0 && len(p) <= cap(q.list[n-1])-len(q.list[n-1]) {
-		q.list[n-1] = append(q.list[n-1], p...)
-		return
+	if n := len(q.list); n > 0 && !q.list[n-1].shared {
+		if last := &q.list[n-1].bytes; len(p) <= cap(*last)-len(*last) {
+			*last = append(*last, p...)
+			return
+		}
 	}
 	room := q.spare
 	switch q.spare = nil; {
@@ -34,30 +43,73 @@ func (q *pieces) add(p []byte) {
 	default:
 		room = make([]byte, 0, max(len(p), chunk))
 	}
-	q.list = append(q.list, append(room, p...))
+	q.list = append(q.list, piece{bytes: append(room, p...)})
 }
 
 // share takes p, which nobody changes any more, as it is.
 func (q *pieces) share(p []byte) {
-	if len(p) < chunk/4 {
-		q.add(p)
-		return
-	}
 	q.size += len(p)
-	q.list = append(q.list, p[:len(p):len(p)])
+	q.list = append(q.list, piece{p, true})
 }
 
 // take empties q.
-func (q *pieces) take() (list [][]byte, size int) {
+func (q *pieces) take() (list []piece, size int) {
 	list, size = q.list, q.size
 	q.list, q.size = nil, 0
 	return list, size
 }
 
-// reuse keeps the last piece of what has been written, if it is one of add's.
-func (q *pieces) reuse(list [][]byte) {
-	if last := list[len(list)-1]; len(last) < cap(last) && cap(last) <= chunk {
-		q.spare = last[:0]
+// reuse keeps a piece that has been written.
+func (q *pieces) reuse(p piece) {
+	if !p.shared && cap(p.bytes) <= chunk {
+		q.spare = p.bytes[:0]
+	}
+}
+
+// waiters is what waits for the sockets of all clients together: many who do not read, each within his own bound, would fill
+// the memory. What several wait for is counted once.
+type waiters struct {
+	most  int64
+	bytes atomic.Int64
+	conns atomic.Int64
+
+	mu     sync.Mutex
+	shared map[*byte]int // by how many connections
+}
+
+// share is how many bytes may wait for one client: beyond the bound for all, an even part of that.
+func (w *waiters) share() int64 {
+	if w.bytes.Load() <= w.most {
+		return highWater
+	}
+	return min(highWater, w.most/max(1, w.conns.Load()))
+}
+
+// hold counts a payload that is not copied.
+func (w *waiters) hold(p []byte) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.shared == nil {
+		w.shared = map[*byte]int{}
+	}
+	if w.shared[&p[0]]++; w.shared[&p[0]] == 1 {
+		w.bytes.Add(int64(len(p)))
+	}
+}
+
+// drop ends the count of pieces.
+func (w *waiters) drop(list ...piece) {
+	for _, p := range list {
+		if !p.shared {
+			w.bytes.Add(-int64(len(p.bytes)))
+			continue
+		}
+		w.mu.Lock()
+		if w.shared[&p.bytes[0]]--; w.shared[&p.bytes[0]] == 0 {
+			delete(w.shared, &p.bytes[0])
+			w.bytes.Add(-int64(len(p.bytes)))
+		}
+		w.mu.Unlock()
 	}
 }
 

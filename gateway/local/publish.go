@@ -101,10 +101,22 @@ func (b *Broker) sendRetained(cl *mqtt.Client, c *conn) {
 		d := c.want[0]
 		c.want = c.want[1:]
 		c.mu.Unlock()
-		for _, topic := range b.retained.topics(d.sub.Filter) {
+		b.sendMatching(cl, c, d)
+	}
+}
+
+// sendMatching asks for the topics part by part: a client may take long to read them.
+func (b *Broker) sendMatching(cl *mqtt.Client, c *conn, d delivery) {
+	for after := ""; ; {
+		topics := b.retained.topics(d.sub.Filter, after)
+		for _, topic := range topics {
 			if !b.sendTopic(cl, c, d, topic) {
-				break
+				return
 			}
+			after = topic
+		}
+		if len(topics) < topicsAtOnce {
+			return
 		}
 	}
 }

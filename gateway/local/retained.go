@@ -29,6 +29,8 @@ type kept struct {
 // overhead is what a message that is retained, or waits, costs beside its topic and payload.
 const overhead = 1024
 
+const topicsAtOnce = 512
+
 func (k kept) size() int { return int(sizeOf(k.packet)) }
 
 func (k kept) expired(now time.Time) bool { return !k.until.IsZero() && now.After(k.until) }
@@ -81,10 +83,10 @@ func (r *retained) get(topic string) kept {
 	return k
 }
 
-// topics returns those that match, sorted.
-func (r *retained) topics(filter string) []string {
+// topics returns those that match and come after the given one, sorted; the first of them, if there are many.
+func (r *retained) topics(filter, after string) []string {
 	if !strings.ContainsAny(filter, "+#") {
-		if r.get(filter).version == 0 {
+		if filter <= after || r.get(filter).version == 0 {
 			return nil
 		}
 		return []string{filter}
@@ -92,12 +94,19 @@ func (r *retained) topics(filter string) []string {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
 	var found []string
+	cut := func() {
+		slices.Sort(found)
+		found = found[:min(len(found), topicsAtOnce)]
+	}
 	for topic := range r.byTopic {
-		if matches(filter, topic) {
-			found = append(found, topic)
+		if topic <= after || !matches(filter, topic) {
+			continue
+		}
+		if found = append(found, topic); len(found) == 2*topicsAtOnce {
+			cut()
 		}
 	}
-	slices.Sort(found)
+	cut()
 	return found
 }
 

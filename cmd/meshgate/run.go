@@ -10,6 +10,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"slices"
 	"time"
 
@@ -138,7 +139,18 @@ func judges() []config.Judge {
 	}
 }
 
+// memoryGoal is what the daemon takes at most, as long as less than that is in use: beyond it what is not used any more is
+// collected more often. GOMEMLIMIT sets another.
+const memoryGoal = 80 << 20
+
+func aimAtMemory() {
+	if os.Getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(memoryGoal)
+	}
+}
+
 func runDaemon(ctx context.Context, cfg *config.Config, src gateway.Source, socket string, log *slog.Logger) error {
+	aimAtMemory()
 	pins := gpio.Host() // before anything else is opened
 	ports := newPorts(log)
 	defer ports.close()

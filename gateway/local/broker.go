@@ -38,6 +38,7 @@ type Options struct {
 	MaxQueueBytes    int // 1 MiB of them
 	MaxQueuesBytes   int // 32 MiB for all clients together, with 1 KiB for each message; beyond it each has an even share
 	MaxSocketsBytes  int // 16 MiB to be written to all clients together; beyond it each has an even share
+	MaxUnfinished    int // 16 MiB of packets of more than 16 KiB that have begun and are not processed; beyond it they wait
 	MaxSubscriptions int // 256 a client
 	MaxLevels        int // 50,000 of all subscriptions together; beyond it each client has an even share
 	MaxRetained      int // 10,000 messages
@@ -58,6 +59,7 @@ func (o *Options) fill() {
 	set(&o.MaxQueueBytes, 1<<20)
 	set(&o.MaxQueuesBytes, 32<<20)
 	set(&o.MaxSocketsBytes, 16<<20)
+	set(&o.MaxUnfinished, 16<<20)
 	set(&o.MaxSubscriptions, 256)
 	set(&o.MaxLevels, 50000)
 	set(&o.MaxRetained, 10000)
@@ -79,26 +81,27 @@ const closeWait = 4 * time.Second
 
 // Broker is the embedded broker.
 type Broker struct {
-	opt      Options
-	log      *slog.Logger
-	srv      *mqtt.Server
-	own      *mqtt.Client // publishes what the gateway says
-	listener net.Listener // nil: none
-	url      string
-	secure   bool // TLS below MQTT, not below HTTP
-	http     *http.Server
-	access   atomic.Pointer[access]
-	retained retained
-	refusals refusals
-	out      outbox
-	order    atomic.Int64 // numbers messages, see hook.OnPublish
-	saying   atomic.Pointer[saying]
-	passedOn atomic.Bool // a message has gone to a subscriber, see hook.OnPublished
-	queues   queues
-	levels   levels
-	waiters  waiters
-	started  time.Time
-	sessions sessionFile
+	opt        Options
+	log        *slog.Logger
+	srv        *mqtt.Server
+	own        *mqtt.Client // publishes what the gateway says
+	listener   net.Listener // nil: none
+	url        string
+	secure     bool // TLS below MQTT, not below HTTP
+	http       *http.Server
+	access     atomic.Pointer[access]
+	retained   retained
+	refusals   refusals
+	out        outbox
+	order      atomic.Int64 // numbers messages, see hook.OnPublish
+	saying     atomic.Pointer[saying]
+	passedOn   atomic.Bool // a message has gone to a subscriber, see hook.OnPublished
+	queues     queues
+	levels     levels
+	waiters    waiters
+	unfinished unfinished
+	started    time.Time
+	sessions   sessionFile
 
 	mu       sync.Mutex
 	conns    map[*conn]struct{}
@@ -128,9 +131,10 @@ func Listen(opt Options) (*Broker, error) {
 	b := &Broker{
 		opt: opt, log: opt.Log, started: time.Now(), stop: make(chan struct{}),
 		conns: map[*conn]struct{}{}, live: map[string]*conn{},
-		retained: retained{maxCount: opt.MaxRetained, maxBytes: opt.MaxRetainedBytes},
-		refusals: refusals{log: opt.Log},
-		waiters:  waiters{most: int64(opt.MaxSocketsBytes)},
+		retained:   retained{maxCount: opt.MaxRetained, maxBytes: opt.MaxRetainedBytes},
+		refusals:   refusals{log: opt.Log},
+		waiters:    waiters{most: int64(opt.MaxSocketsBytes)},
+		unfinished: unfinished{most: opt.MaxUnfinished},
 	}
 	b.sessions = sessionFile{file: opt.Sessions, log: opt.Log}
 	b.out.init(opt.MaxPacket)

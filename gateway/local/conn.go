@@ -57,6 +57,7 @@ type conn struct {
 	willEmpty  bool       //
 	next       time.Time  // see hook.throttle
 	granted    []delivery // of the SUBSCRIBE that is being processed
+	frame      framing
 
 	mu       sync.Mutex
 	changed  sync.Cond // buf shorter, fewer unacknowledged, or closed
@@ -105,6 +106,7 @@ func isLoopback(a net.Addr) bool {
 }
 
 func (c *conn) Read(p []byte) (int, error) {
+	c.frame.read()
 	n, err := c.inner.Read(p)
 	for err == nil && c.leaving.Load() {
 		n, err = c.inner.Read(p)
@@ -113,6 +115,10 @@ func (c *conn) Read(p []byte) (int, error) {
 		if e := c.checkHead(p[:n]); e != nil {
 			return 0, e
 		}
+	}
+	if e := c.frame.took(c, p[:max(n, 0)]); e != nil {
+		c.refuse(e)
+		return 0, e
 	}
 	return n, err
 }

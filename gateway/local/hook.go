@@ -153,6 +153,8 @@ func (h *hook) OnDisconnect(cl *mqtt.Client, err error, expire bool) {
 	switch {
 	case errors.Is(cause, errOverflow), isTimeout(cause):
 		h.b.refusals.add(cl.ID, "it reads too slowly and was disconnected", "remote", c.remote.String())
+	case errors.Is(cause, errUnfinished):
+		h.b.refusals.add(cl.ID, "a large packet does not come to its end, and there is no room for others; it was disconnected")
 	case errors.Is(err, packets.ErrPacketTooLarge):
 		h.b.refusals.add(cl.ID, "a packet is too large", "limit", h.b.opt.MaxPacket)
 	case cause == nil && isProtocolError(err):

@@ -151,7 +151,7 @@ func (b *Broker) sendPacket(cl *mqtt.Client, c *conn, pk packets.Packet) bool {
 		return cl.WritePacket(pk) == nil || !c.isClosed()
 	}
 	c.mu.Lock()
-	for cl.State.Inflight.Len() >= max(1, b.opt.MaxQueue/2) && !c.closed {
+	for cl.State.Inflight.Len() >= max(1, min(b.opt.MaxQueue/2, int(b.share()/(2*overhead)))) && !c.closed {
 		c.changed.Wait()
 	}
 	c.mu.Unlock()

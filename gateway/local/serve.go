@@ -155,6 +155,8 @@ func (b *Broker) knocks(c net.Conn, s http.ConnState) {
 // serve serves one connection to its end.
 func (b *Broker) serve(inner net.Conn, remote net.Addr) {
 	c := newConn(inner, remote, b.opt.MaxPacket, &b.waiters)
+	c.frame.all = &b.unfinished
+	defer c.frame.end()
 	if !b.admit(c) {
 		inner.Close()
 		return

@@ -38,8 +38,8 @@ func (q *pieces) add(p []byte) {
 	room := q.spare
 	switch q.spare = nil; {
 	case len(p) <= cap(room):
-	case len(q.list) == 0:
-		room = make([]byte, 0, max(len(p), chunk/16))
+	case len(q.list) == 0 || q.list[len(q.list)-1].shared: // little may follow before the next shared one
+		room = make([]byte, 0, max(len(p), chunk/64))
 	default:
 		room = make([]byte, 0, max(len(p), chunk))
 	}

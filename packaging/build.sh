@@ -3,9 +3,9 @@
 # to carry it. VERSION is version.sh's unless it is set. What makes it small, and what it costs:
 #  - Without HTTP/2 (0.5 MB), which nothing here speaks: console and API are HTTP/1.1, and so is MQTT over WebSocket.
 #  - Without copies of functions at the places where they are called (-l; 0.7 MB), in what runs at a start, at a
-#    handshake or at a command, and in strings, bytes, bufio and time, where it does not show. A start takes 2 ms of CPU more, a TLS handshake what it took. Not in what runs for each
-#    reading: the runtime, the session with the manager, the disk buffer; nor in the arithmetic of crypto/..., with which
-#    a handshake on a Pi Zero would take six times as long.
+#    handshake or at a command, and in strings, bytes, bufio and time, where it does not show. A start takes 2 ms of CPU
+#    more, a TLS handshake what it took. Not in what runs for each reading: the runtime, the session with the manager, the
+#    disk buffer; nor in the arithmetic of crypto/..., with which a handshake on a Pi Zero would take six times as long.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 small=()

@@ -74,13 +74,9 @@ type drained struct {
 
 // drainDaemon has the daemon drain n records; with none it is idle for three seconds.
 func drainDaemon(b *testing.B, program string, n int) drained {
-	dir, port := b.TempDir(), freePort(b)
-	fill(b, dir, n)
-	remote := cloud(b, port)
-	file := filepath.Join(dir, "gateway.yaml")
-	check(b, os.WriteFile(file, drainConfig(dir, port), 0o600))
+	dir, port, remote := drainSite(b, n)
 	count := count(b, port, n)
-	p := start(b, program, "run", "--config", file)
+	p := start(b, program, "run", "--config", filepath.Join(dir, "gateway.yaml"))
 	socket := filepath.Join(dir, "meshgate.sock")
 	awaitStatus(b, socket, func(st control.Status) bool { return upOf(st, "bridge") })
 	if n == 0 {
@@ -101,18 +97,22 @@ func drainDaemon(b *testing.B, program string, n int) drained {
 
 // drainUnwatched gives the messages a second of a daemon whose broker has no subscriber, its start included.
 func drainUnwatched(b *testing.B, program string, n int) float64 {
-	dir, port := b.TempDir(), freePort(b)
-	fill(b, dir, n)
-	remote := cloud(b, port)
-	file := filepath.Join(dir, "gateway.yaml")
-	check(b, os.WriteFile(file, drainConfig(dir, port), 0o600))
+	dir, _, remote := drainSite(b, n)
 	began := time.Now()
-	p := start(b, program, "run", "--config", file)
+	p := start(b, program, "run", "--config", filepath.Join(dir, "gateway.yaml"))
 	awaitStatus(b, filepath.Join(dir, "meshgate.sock"), func(st control.Status) bool { return upOf(st, "bridge") && st.Spool.Records == 0 })
 	rate := float64(n) / time.Since(began).Seconds()
 	p.signal(syscall.SIGTERM)
 	remote.Process.Kill()
 	return rate
+}
+
+// drainSite gives the folder of a gateway with n records and its configuration, and its broker.
+func drainSite(b *testing.B, n int) (dir string, port int, remote *exec.Cmd) {
+	dir, port = b.TempDir(), freePort(b)
+	fill(b, dir, n)
+	check(b, os.WriteFile(filepath.Join(dir, "gateway.yaml"), drainConfig(dir, port), 0o600))
+	return dir, port, cloud(b, port)
 }
 
 // fill puts n records into the spool of a gateway.

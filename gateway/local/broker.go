@@ -96,8 +96,8 @@ type Broker struct {
 	order      atomic.Int64 // numbers messages, see hook.OnPublish
 	saying     atomic.Pointer[saying]
 	passedOn   atomic.Bool // a message has gone to a subscriber, see hook.OnPublished
-	queues     queues
-	levels     levels
+	queues     total       // bytes that wait for acknowledgements, of those that are away too: many sleepers would fill the memory
+	levels     total       // of all subscriptions: each costs the server about 640 bytes, unless others begin with the same ones
 	waiters    waiters
 	unfinished unfinished
 	started    time.Time

@@ -29,12 +29,11 @@ var (
 	errUserChanged = errors.New("its user has another password or is gone")
 )
 
-// conn is a client's connection as the MQTT server sees it. Write never waits for the network: it appends to buf, and
-// a goroutine that lives only while there is something to write takes it from there. publish, which the server does not know,
-// does the same with a message. So nobody who publishes waits for
-// somebody who does not read. Only an acknowledgement, which a client may be waiting for, goes out at once as far as the
-// system takes it. Whoever writes on behalf of the client itself (its write loop, its reader) calls waitRoom before; others
-// see congested and leave the message out.
+// conn is a client's connection as the MQTT server sees it. Write never waits for the network: it appends to buf, and a
+// goroutine that lives only while there is something to write takes it from there. publish, which the server does not know,
+// does the same with a message. So nobody who publishes waits for somebody who does not read. Only an acknowledgement, which
+// a client may be waiting for, goes out at once as far as the system takes it. Whoever writes on behalf of the client itself
+// (its write loop, its reader) calls waitRoom before; others see congested and leave the message out.
 //
 // A deadline that the server sets is one for reading only.
 type conn struct {

@@ -178,7 +178,7 @@ func (h *hook) full(cl *mqtt.Client, c *conn) bool {
 func (h *hook) OnQosPublish(cl *mqtt.Client, pk packets.Packet, sent int64, resends int) {
 	if c := connOf(cl); c != nil && pk.FixedHeader.Type == packets.Publish {
 		c.held.Add(sizeOf(pk))
-		h.b.queues.held.Add(sizeOf(pk))
+		h.b.queues.sum.Add(sizeOf(pk))
 	}
 	if cl.Closed() {
 		h.b.sessions.touch()

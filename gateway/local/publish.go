@@ -163,7 +163,7 @@ func (b *Broker) sendPacket(cl *mqtt.Client, c *conn, pk packets.Packet) bool {
 	cl.State.Inflight.Set(pk)
 	atomic.AddInt64(&b.srv.Info.Inflight, 1)
 	c.held.Add(sizeOf(pk))
-	b.queues.held.Add(sizeOf(pk))
+	b.queues.sum.Add(sizeOf(pk))
 	if err := cl.WritePacket(pk); err != nil && !c.isClosed() { // too large for this client
 		if cl.State.Inflight.Delete(pk.PacketID) {
 			atomic.AddInt64(&b.srv.Info.Inflight, -1)

@@ -8,36 +8,35 @@ import (
 	"github.com/mochi-mqtt/server/v2/packets"
 )
 
-// queues is what waits for the acknowledgement of all clients together, those that are away included: many sleepers, each
-// within its own bounds, would fill the memory. Like conn.held, it never falls by itself and is counted where it matters.
-type queues struct {
-	held    atomic.Int64
-	recheck atomic.Int64 // not before this time, in ms of the broker's life
+// total is a sum over all clients. It never falls by itself, and is counted where it matters.
+type total struct {
+	sum   atomic.Int64
+	again atomic.Int64 // is not counted before this time, in ms of the broker's life
+}
+
+// recount makes a total anew, once a second at most.
+func (b *Broker) recount(t *total, of func(*mqtt.Client) int64) {
+	now, at := time.Since(b.started).Milliseconds(), t.again.Load()
+	if now < at || !t.again.CompareAndSwap(at, now+1000) {
+		return
+	}
+	sum := int64(0)
+	for _, cl := range b.srv.Clients.GetAll() {
+		sum += of(cl)
+	}
+	t.sum.Store(sum)
 }
 
 // share is how many bytes may wait for one client, as sizeOf counts them: beyond the bound for all, an even part of that.
 func (b *Broker) share() int64 {
 	one, all := int64(b.opt.MaxQueueBytes+b.opt.MaxQueue*overhead), int64(b.opt.MaxQueuesBytes)
-	if b.queues.held.Load() > all {
-		b.recount()
+	if b.queues.sum.Load() > all {
+		b.recount(&b.queues, queued)
 	}
-	if b.queues.held.Load() <= all {
+	if b.queues.sum.Load() <= all {
 		return one
 	}
 	return min(one, all/int64(max(1, b.srv.Clients.Len())))
-}
-
-// recount counts what waits, once a second at most.
-func (b *Broker) recount() {
-	now, at := time.Since(b.started).Milliseconds(), b.queues.recheck.Load()
-	if now < at || !b.queues.recheck.CompareAndSwap(at, now+1000) {
-		return
-	}
-	sum := int64(0)
-	for _, cl := range b.srv.Clients.GetAll() {
-		sum += queued(cl)
-	}
-	b.queues.held.Store(sum)
 }
 
 func queued(cl *mqtt.Client) (sum int64) {

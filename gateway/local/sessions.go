@@ -244,7 +244,7 @@ func (b *Broker) adopt() {
 		}
 	}
 	b.sessions.read = &restored{}
-	b.recountLevels()
+	b.recount(&b.levels, subscribed)
 }
 
 // keeping is what the file has of a client, as it was when it connected.

@@ -3,19 +3,10 @@ package local
 import (
 	"slices"
 	"strings"
-	"sync/atomic"
-	"time"
 
 	mqtt "github.com/mochi-mqtt/server/v2"
 	"github.com/mochi-mqtt/server/v2/packets"
 )
-
-// levels counts those of all subscriptions: each costs the server about 640 bytes, unless others begin with the same ones.
-// The count never falls by itself and is made anew where it matters.
-type levels struct {
-	sum   atomic.Int64
-	again atomic.Int64 // not before this time, in ms of the broker's life
-}
 
 func levelsOf(filter string) int64 { return int64(strings.Count(filter, "/") + 1) }
 
@@ -31,26 +22,13 @@ func subscribed(cl *mqtt.Client) (sum int64) {
 func (b *Broker) hasRoom(own, n int64) bool {
 	all := int64(b.opt.MaxLevels)
 	if b.levels.sum.Load()+n > all {
-		b.recountLevels()
+		b.recount(&b.levels, subscribed)
 	}
 	if b.levels.sum.Load()+n > all && own+n > all/int64(max(1, b.srv.Clients.Len())) {
 		return false
 	}
 	b.levels.sum.Add(n)
 	return true
-}
-
-// recountLevels counts, once a second at most.
-func (b *Broker) recountLevels() {
-	now, at := time.Since(b.started).Milliseconds(), b.levels.again.Load()
-	if now < at || !b.levels.again.CompareAndSwap(at, now+1000) {
-		return
-	}
-	sum := int64(0)
-	for _, cl := range b.srv.Clients.GetAll() {
-		sum += subscribed(cl)
-	}
-	b.levels.sum.Store(sum)
 }
 
 // OnSubscribe blanks filters that are not valid, or more than a client may have: the server refuses them.
